@@ -1,0 +1,119 @@
+/* error.c: names and texts of codes, and the per-thread detail of the last failure. */
+#include "base/error.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+static _Thread_local struct {
+    int code;
+    char text[400];
+} detail;
+
+/* glibc names an errno "ECONNREFUSED"; Erlang's atom is the same in lower case. */
+enum { POSIX_MAX = 134, NAME_MAX_LEN = 24 };
+
+static const char *posix_name(int e)
+{
+    static _Thread_local char name[NAME_MAX_LEN];
+    const char *upper = strerrorname_np(e);
+    if (!upper)
+        return "unknown";
+    size_t i = 0;
+    for (; upper[i] && i + 1 < sizeof name; i++)
+        name[i] = (char)tolower((unsigned char)upper[i]);
+    name[i] = '\0';
+    return name;
+}
+
+const char *gs_error_name(int code)
+{
+    if (code >= 0)
+        return "ok";
+    switch (code) {
+#define CASE(code, value, atom, text)                                                                                 \
+    case value:                                                                                                       \
+        return atom;
+        GS_ERRORS(CASE)
+#undef CASE
+    default:
+        return code > -1000 ? posix_name(-code) : "unknown";
+    }
+}
+
+const char *gs_error_text(int code)
+{
+    if (code >= 0)
+        return "success";
+    switch (code) {
+#define CASE(code, value, atom, text)                                                                                 \
+    case value:                                                                                                       \
+        return text;
+        GS_ERRORS(CASE)
+#undef CASE
+    default: {
+        const char *text = code > -1000 ? strerrordesc_np(-code) : NULL;
+        return text ? text : "not an error code";
+    }
+    }
+}
+
+int gs_error_code(const char *name)
+{
+    if (!name)
+        return 0;
+#define MATCH(code, value, atom, text)                                                                                \
+    if (!strcmp(name, atom))                                                                                          \
+        return value;
+    GS_ERRORS(MATCH)
+#undef MATCH
+    for (int e = 1; e < POSIX_MAX; e++) {
+        const char *upper = strerrorname_np(e);
+        if (upper && !strcasecmp(name, upper))
+            return -e;
+    }
+    return 0;
+}
+
+const char *gs_error_detail(int code) { return detail.code == code ? detail.text : ""; }
+
+bool gs_error_is_transient(int code)
+{
+    switch (code) {
+    case -EMFILE:
+    case -ENFILE:
+    case -ENOBUFS:
+    case -ENOMEM:
+    case -ECONNABORTED:
+    case GS_ESYSLIMIT:
+    case -EPROTO: /* accept(2), "Error handling": already-pending network errors of the new socket */
+    case -ENETDOWN:
+    case -ENOPROTOOPT:
+    case -EHOSTDOWN:
+    case -ENONET:
+    case -EHOSTUNREACH:
+    case -EOPNOTSUPP:
+    case -ENETUNREACH:
+    case -EPERM:
+        return true;
+    default:
+        return false;
+    }
+}
+
+int gsi_fail(int code, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(detail.text, sizeof detail.text, format, args);
+    va_end(args);
+    detail.code = code;
+    return code;
+}
+
+int gsi_errno(void) { return -errno; }
+
+const char *gs_version(void) { return GENSOCK_VERSION; }

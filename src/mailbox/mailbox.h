@@ -1,0 +1,161 @@
+/* mailbox.h: the event engine as its sources see it.
+ *
+ * A source is a stream or a socket: something with a descriptor, or readiness of its own, that a mailbox owns or watches.
+ * The mailbox knows it only by gsi_source_ops: serve it when it is ready, ask it for the next message of the batch it began,
+ * close it when its owner ends. A source never holds decoded messages: what it has to tell, it tells when it is served.
+ * Messages that are complete when they are made (posts, selects, aborts, downs) are notes, allocated beforehand by whoever
+ * may have to send them.
+ *
+ * Locking: struct gsi_mailbox is an object (base/handle.h); its lock is taken after a source's, never before.
+ */
+#ifndef GSI_MAILBOX_H
+#define GSI_MAILBOX_H
+
+#include "base/handle.h"
+#include "gensock/mailbox.h"
+#include "mailbox/poller.h"
+#include "mailbox/timer.h"
+
+struct gsi_mailbox;
+
+/* Events of serve: EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP of the descriptor, none when the source stood on the ready list. */
+enum { GSI_EV_TIMER = 1 << 20 }; /* the source's own timer (gsi_source_wake_at) */
+
+struct gsi_source_ops {
+    /* In the mailbox's turn, no lock held. Looks the id up itself. True: *m is one message. */
+    bool (*serve)(struct gsi_mailbox *mb, uint64_t id, uint32_t events, gs_msg *m);
+    /* The same, for the source that is mb->current (it set that itself): the next message of its batch, or false: the batch
+     * is over and what referred to the mailbox's buffer is gone. */
+    bool (*next)(struct gsi_mailbox *mb, uint64_t id, gs_msg *m);
+    /* The owner ends. No lock held. The id may be stale or have another owner by now: check. */
+    void (*orphan)(uint64_t id, struct gsi_mailbox *owner);
+    /* A mailbox that this source may have pending nowait calls for ends. No lock held. May be NULL. */
+    void (*forget)(uint64_t id, uint64_t mailbox);
+};
+
+/* Once per kind, before its first source. */
+void gsi_source_register(enum gsi_kind kind, const struct gsi_source_ops *ops);
+
+/* Names a source in another's list: the low word of its id; 0 is none. */
+typedef uint32_t gsi_ref;
+
+struct gsi_link {
+    gsi_ref prev, next;
+};
+
+/* A mailbox's lists of sources. */
+enum gsi_list { GSI_OWNED, GSI_READY, GSI_OUTPUT, GSI_LISTS };
+
+/* The head of every source. object: see handle.h. owner: under the source's lock. link and in: under the owner's lock. */
+struct gsi_source {
+    struct gsi_object object;
+    struct gsi_mailbox *owner;
+    struct gsi_link link[GSI_LISTS];
+    uint8_t in; /* bit per list */
+};
+
+/* A message that waits in a mailbox. */
+struct gsi_note {
+    struct gsi_note *next;
+    gs_msg_kind kind;
+    int error;
+    uint64_t stream, socket, fresh, ref;
+    void *user;
+    uint32_t tag;
+    const void *p;
+    size_t n;
+    void (*free_fn)(void *);
+    void *owned; /* what free_fn gets */
+};
+
+enum { GSI_HOT = 64 * 1024, GSI_CLAIMS = 32, GSI_SPARES = 4 };
+
+/* The read buffer of a turn, lent to the source that is served, and the frames of it that were decoded ahead. Turn only. */
+struct gsi_hot {
+    uint8_t *p;          /* GSI_HOT bytes */
+    uint8_t *message;    /* a buffer that the last message's views point into, freed at the next receive; or NULL */
+    uint8_t *spare[GSI_SPARES];
+    int spares;
+    struct {
+        const uint8_t *p;
+        uint32_t n;
+        uint32_t head; /* bytes of framing before p */
+    } claim[GSI_CLAIMS];
+    uint32_t claim_at, claims;
+    void *claim_user;
+};
+
+struct gsi_mailbox {
+    struct gsi_object object;
+    uint64_t id;
+    struct gsi_poller poller;
+    int event_fd; /* cross-thread wake */
+    int timer_fd; /* -1 until gs_mailbox_fd was asked for */
+
+    /* The turn's own: only the receiving thread. */
+    uint64_t current;     /* the source whose batch is being delivered, or 0 */
+    uint32_t event_at, events;
+    struct gsi_event event[GSI_EVENTS];
+    struct gsi_hot hot;
+    struct gsi_note *delivered; /* whose bytes the last message shows */
+    uint32_t notes_in_row;      /* delivered since the poller was last asked */
+
+    /* Any thread. */
+    _Atomic int receiving;      /* 1 while a thread is inside gs_receive */
+    _Atomic int used;           /* some thread has received: there is a turn */
+    _Atomic uint32_t epoch;     /* counts gs_receive calls; the flusher reads it */
+    _Atomic int posted;         /* a hint: ready list or inbox is not empty */
+    _Atomic int watched;        /* the flusher looks at it */
+    _Atomic uint64_t corked;    /* stream corked within the running batch, or 0 */
+
+    /* Under the object's lock. */
+    bool sleeping, signaled, foreign, watches;
+    gsi_ref head[GSI_LISTS], tail[GSI_LISTS];
+    struct gsi_note *inbox, **inbox_end;
+    size_t posts, post_limit;
+    struct gsi_timers timers;
+    struct gsi_mailbox *flush_next; /* the flusher's list; its mutex */
+    uint32_t flush_epoch;           /* flusher only */
+};
+
+/* The mailbox whose turn the calling thread has, or NULL. */
+extern _Thread_local struct gsi_mailbox *gsi_turn;
+
+/* Locks a live mailbox by its handle. */
+static inline int gsi_mailbox_lock(gs_mailbox mb, struct gsi_mailbox **out)
+{
+    return gsi_lock(GSI_MAILBOX, mb.id, out);
+}
+
+/* Source locked, without owner. Puts it under `to`. 0, or what looking `to` up answered. */
+GS_MUST_USE int gsi_source_adopt(struct gsi_source *s, uint64_t id, gs_mailbox to);
+/* Source locked. Takes it off its owner and all of that one's lists. */
+void gsi_source_release(struct gsi_source *s, uint64_t id);
+
+/* Source locked, with an owner. Puts the source at the end of a list, or takes it off; either may be repeated. READY makes
+ * the owner serve it and wakes the owner if it sleeps. */
+void gsi_source_list(struct gsi_source *s, uint64_t id, enum gsi_list list);
+void gsi_source_unlist(struct gsi_source *s, uint64_t id, enum gsi_list list);
+static inline void gsi_source_ready(struct gsi_source *s, uint64_t id) { gsi_source_list(s, id, GSI_READY); }
+
+/* Mailbox locked. The first source of a list (its id, locked by nobody), or 0. */
+uint64_t gsi_list_first(struct gsi_mailbox *mb, enum gsi_list list);
+uint64_t gsi_list_next(struct gsi_mailbox *mb, enum gsi_list list, uint64_t id);
+
+/* Source locked, with an owner: serve(…, GSI_EV_TIMER, …) at deadline_ns. One at a time; 0 clears. May fail: -ENOMEM. */
+GS_MUST_USE int gsi_source_wake_at(struct gsi_source *s, uint64_t id, uint64_t deadline_ns);
+
+/* A note of a kind, zeroed but for that; NULL: no memory. */
+struct gsi_note *gsi_note_new(gs_msg_kind kind);
+void gsi_note_free(struct gsi_note *n);
+/* Appends a note to a mailbox; takes it, also when the mailbox is gone. Any lock but a mailbox's may be held. 0, GS_ECLOSED,
+ * GS_EBADARG. */
+int gsi_note_send(uint64_t mailbox, struct gsi_note *n);
+/* Takes undelivered notes of this kind with this reference out of a mailbox again; how many there were. */
+int gsi_note_recall(uint64_t mailbox, gs_msg_kind kind, uint64_t ref);
+
+/* Watches fd for a source that this mailbox need not own (nowait calls that name a mailbox): events 0 removes it, `had` is
+ * whether it is in the set. Source locked. 0; GS_ECLOSED, GS_EBADARG: no such mailbox; -ENOMEM, -ENOSPC. */
+GS_MUST_USE int gsi_mailbox_watch(uint64_t mailbox, int fd, uint64_t source, uint32_t events, bool had);
+
+#endif
