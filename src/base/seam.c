@@ -55,8 +55,9 @@ static int sys_getpeername(int fd, struct sockaddr *a, socklen_t *n) { return ge
         .pread = pread, .poll = poll, .epoll_create1 = epoll_create1, .epoll_ctl = epoll_ctl,                         \
         .epoll_wait = epoll_wait, .eventfd = sys_eventfd, .timerfd_create = timerfd_create,                           \
         .timerfd_settime = timerfd_settime, .open = sys_open, .unlink = unlink, .fstat = fstat, .fcntl = sys_fcntl,   \
-        .ioctl = sys_ioctl, .setns = setns, .thread_create = sys_thread_create, .getaddrinfo = getaddrinfo,           \
-        .getnameinfo = getnameinfo, .now_ns = sys_now_ns,                                                             \
+        .ioctl = sys_ioctl, .setns = setns, .gethostname = gethostname, .getifaddrs = getifaddrs,                     \
+        .thread_create = sys_thread_create, .getaddrinfo = getaddrinfo, .getnameinfo = getnameinfo,                   \
+        .now_ns = sys_now_ns,                                                                                         \
     }
 
 const struct gsi_sys gsi_sys_default = SYS_DEFAULTS;

@@ -7,6 +7,7 @@
 #ifndef GSI_SEAM_H
 #define GSI_SEAM_H
 
+#include <ifaddrs.h>
 #include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
@@ -55,6 +56,8 @@
     X(int, fcntl, (int fd, int cmd, int arg), (fd, cmd, arg))                                                         \
     X(int, ioctl, (int fd, unsigned long request, void *arg), (fd, request, arg))                                     \
     X(int, setns, (int fd, int type), (fd, type))                                                                     \
+    X(int, gethostname, (char *p, size_t n), (p, n))                                                                  \
+    X(int, getifaddrs, (struct ifaddrs * *out), (out))                                                                \
     X(int, thread_create, (pthread_t * t, void *(*run)(void *), void *arg), (t, run, arg))                            \
     X(int, getaddrinfo, (const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **out), \
       (host, service, hints, out))                                                                                    \
