@@ -57,6 +57,7 @@ static const struct row {
     [FAULT_setns] = {{EPERM, ENOMEM}},
     [FAULT_thread_create] = {{EAGAIN}},
     [FAULT_gethostname] = {{ENAMETOOLONG}},
+    [FAULT_getifaddrs] = {{EMFILE, ENOMEM, ENOBUFS}},
     [FAULT_getaddrinfo] = {{EAI_AGAIN, EAI_MEMORY, EAI_FAIL}},
     [FAULT_getnameinfo] = {{EAI_AGAIN, EAI_MEMORY, EAI_FAIL}},
 };
