@@ -56,6 +56,7 @@ typedef struct {
             gs_bytes body;
         } post;
     };
+    void *block; /* gs_msg_keep's */
 } gs_msg;
 
 /* A new mailbox. 0, -ENOMEM, -EMFILE, -ENFILE, GS_ESYSLIMIT. */

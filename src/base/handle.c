@@ -4,7 +4,6 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -31,8 +30,14 @@ static struct table tables[GSI_KINDS] = {
 /* A free slot's next one (index + 1) is kept where a live object has its waiters: under the table's mutex. */
 static uint32_t *free_link(struct gsi_object *o) { return (uint32_t *)(void *)&o->waiters; }
 
-static void futex_wait(void *at, uint32_t seen) { syscall(SYS_futex, at, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0); }
-static void futex_wake(void *at, int n) { syscall(SYS_futex, at, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0); }
+void gsi_futex_wait(void *at, uint32_t seen)
+{
+    syscall(SYS_futex, at, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+}
+void gsi_futex_wake(void *at, int n)
+{
+    syscall(SYS_futex, at, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0);
+}
 
 static inline void pause_cpu(void)
 {
@@ -93,7 +98,6 @@ void *gsi_object_new(enum gsi_kind kind, uint64_t *id)
     if (index == UINT32_MAX)
         return NULL;
     struct gsi_object *o = slot(t, index);
-    memset(o + 1, 0, atomic_load_explicit(&t->size, memory_order_relaxed) - sizeof *o);
     o->waiters = NULL;
     uint64_t word = atomic_load_explicit(&o->word, memory_order_relaxed);
     atomic_store_explicit(&o->word, word | GSI_LIVE | 1, memory_order_relaxed);
@@ -135,17 +139,33 @@ static bool lock_slow(struct gsi_object *o, uint64_t expect, uint64_t *seen)
         if ((word & GSI_LOCK_MASK) == 1 &&
             !atomic_compare_exchange_weak_explicit(&o->word, &word, expect | 2, memory_order_relaxed, memory_order_relaxed))
             continue;
-        futex_wait(&o->word, (uint32_t)(expect | 2));
+        gsi_futex_wait(&o->word, (uint32_t)(expect | 2));
     }
 }
 
-int gsi_lock(enum gsi_kind kind, uint64_t id, void *out)
+static inline struct gsi_object *place(enum gsi_kind kind, uint64_t id)
 {
     struct table *t = &tables[kind];
     uint32_t low = (uint32_t)id, index = low & GSI_INDEX_MASK;
     if (low >> GSI_KIND_SHIFT != (uint32_t)kind || index >= atomic_load_explicit(&t->n, memory_order_acquire))
+        return NULL;
+    return slot(t, index);
+}
+
+int gsi_peek(enum gsi_kind kind, uint64_t id, void *out)
+{
+    struct gsi_object *o = place(kind, id);
+    if (!o)
         return GS_EBADARG;
-    struct gsi_object *o = slot(t, index);
+    *(void **)out = o;
+    return 0;
+}
+
+int gsi_lock(enum gsi_kind kind, uint64_t id, void *out)
+{
+    struct gsi_object *o = place(kind, id);
+    if (!o)
+        return GS_EBADARG;
     uint64_t expect = (id & ~UINT64_C(0xffffffff)) | GSI_LIVE, word = expect;
     if (!atomic_compare_exchange_strong_explicit(&o->word, &word, expect | 1, memory_order_acquire, memory_order_relaxed) &&
         !lock_slow(o, expect, &word))
@@ -164,13 +184,13 @@ void gsi_relock(struct gsi_object *o)
 void gsi_unlock_slow(struct gsi_object *o)
 {
     atomic_fetch_and_explicit(&o->word, ~(uint64_t)GSI_LOCK_MASK, memory_order_release);
-    futex_wake(&o->word, 1);
+    gsi_futex_wake(&o->word, 1);
 }
 
 void gsi_kill(struct gsi_object *o)
 {
     atomic_fetch_xor_explicit(&o->word, GSI_LIVE | GSI_DYING, memory_order_relaxed);
-    futex_wake(&o->word, INT_MAX); /* who sleeps for the live word must look again */
+    gsi_futex_wake(&o->word, INT_MAX); /* who sleeps for the live word must look again */
 }
 
 void gsi_retire(enum gsi_kind kind, struct gsi_object *o)
@@ -187,7 +207,7 @@ void gsi_retire(enum gsi_kind kind, struct gsi_object *o)
     t->tail = o->index + 1;
     pthread_mutex_unlock(&t->mutex);
     atomic_fetch_sub_explicit(&t->live, 1, memory_order_relaxed);
-    futex_wake(&o->word, INT_MAX);
+    gsi_futex_wake(&o->word, INT_MAX);
 }
 
 size_t gsi_live_count(enum gsi_kind kind) { return atomic_load_explicit(&tables[kind].live, memory_order_relaxed); }
@@ -208,7 +228,7 @@ uint64_t gsi_live_next(enum gsi_kind kind, uint32_t *index)
 void gsi_unpin(struct gsi_object *o)
 {
     if (atomic_fetch_sub_explicit(&o->pins, 1, memory_order_acq_rel) == 1 && gsi_dying(o))
-        futex_wake(&o->pins, INT_MAX);
+        gsi_futex_wake(&o->pins, INT_MAX);
 }
 
 void gsi_drain(struct gsi_object *o)
@@ -218,6 +238,6 @@ void gsi_drain(struct gsi_object *o)
         return;
     gsi_unlock(o);
     while ((pins = atomic_load_explicit(&o->pins, memory_order_acquire)))
-        futex_wait(&o->pins, pins);
+        gsi_futex_wait(&o->pins, pins);
     gsi_relock(o);
 }

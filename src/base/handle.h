@@ -38,11 +38,15 @@ enum { GSI_LOCK_MASK = 3, GSI_LIVE = 4, GSI_DYING = 8, GSI_KIND_SHIFT = 28 };
 /* Tells the size of a kind's objects, before the first one is made; calls after the first change nothing. */
 void gsi_kind_init(enum gsi_kind kind, size_t size);
 
-/* A new object, zeroed but for its head, locked and LIVE; *id names it. NULL: no memory, or 2^28 of the kind. */
+/* A new object, locked and LIVE; *id names it. Behind its head it is as its last user left it, zeroed at first. NULL: no
+ * memory, or 2^28 of the kind. */
 void *gsi_object_new(enum gsi_kind kind, uint64_t *id);
 
 /* Locks the object that id names. 0 and *out; GS_ECLOSED: no longer current; GS_EBADARG: never issued, or another kind. */
 GS_MUST_USE int gsi_lock(enum gsi_kind kind, uint64_t id, void *out);
+
+/* The place that id names, unlocked and whatever lives there now. 0, or GS_EBADARG: never issued, or another kind. */
+GS_MUST_USE int gsi_peek(enum gsi_kind kind, uint64_t id, void *out);
 
 /* Locks by pointer, whatever the state; for whoever has a pin. */
 void gsi_relock(struct gsi_object *o);
@@ -76,6 +80,10 @@ static inline uint64_t gsi_id(enum gsi_kind kind, const struct gsi_object *o)
 
 /* The object at an index that was issued once; never freed. */
 void *gsi_object_at(enum gsi_kind kind, uint32_t index);
+
+/* The kernel's wait and wake on 32 bits; a wait may end for no reason. */
+void gsi_futex_wait(void *at, uint32_t seen);
+void gsi_futex_wake(void *at, int n);
 
 /* How many objects of a kind are live; and the walk over them: the next live id at or behind *index, or 0. */
 size_t gsi_live_count(enum gsi_kind kind);

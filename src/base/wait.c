@@ -80,7 +80,43 @@ static int wait_poll(int fd, short events, int event_fd, int timeout_ms)
     return error == -EINTR ? 0 : error;
 }
 
-int gsi_wait(struct gsi_object *o, int fd, short events, uint64_t deadline_ns, bool exclusive)
+/* The waiters of an object are linked under a leaf lock of their own, shared by many objects, so that a transport that holds
+ * locks of its own may wake. */
+enum { STRIPES = 16 };
+static pthread_mutex_t stripes[STRIPES] = {
+    PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER,
+    PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER,
+    PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER,
+    PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER,
+};
+
+static pthread_mutex_t *stripe(const struct gsi_object *o) { return &stripes[o->index % STRIPES]; }
+
+static void link_waiter(struct gsi_object *o, struct gsi_waiter *me)
+{
+    pthread_mutex_lock(stripe(o));
+    struct gsi_waiter **end = &o->waiters;
+    while (*end)
+        end = &(*end)->next;
+    *end = me;
+    pthread_mutex_unlock(stripe(o));
+}
+
+/* Draining under the leaf lock: no wake for this thread can come later. */
+static void unlink_waiter(struct gsi_object *o, struct gsi_waiter *me)
+{
+    uint64_t count;
+    pthread_mutex_lock(stripe(o));
+    struct gsi_waiter **at = &o->waiters;
+    while (*at != me)
+        at = &(*at)->next;
+    *at = me->next;
+    while (gsi_sys.read(me->event_fd, &count, sizeof count) < 0 && errno == EINTR)
+        ;
+    pthread_mutex_unlock(stripe(o));
+}
+
+int gsi_wait(struct gsi_object *o, const struct gsi_wait_for *what, uint64_t deadline_ns)
 {
     int timeout_ms = gsi_remaining_ms(deadline_ns);
     if (timeout_ms == 0)
@@ -89,30 +125,27 @@ int gsi_wait(struct gsi_object *o, int fd, short events, uint64_t deadline_ns, b
     if (event_fd < 0)
         return event_fd;
 
-    struct gsi_waiter me = {.event_fd = event_fd}, **end = &o->waiters;
-    while (*end)
-        end = &(*end)->next;
-    *end = &me;
-    gsi_pin(o);
-    gsi_unlock(o);
-    int result = exclusive && fd >= 0 ? wait_exclusive(fd, event_fd, timeout_ms) : wait_poll(fd, events, event_fd, timeout_ms);
-    gsi_relock(o);
-
-    for (end = &o->waiters; *end != &me; end = &(*end)->next)
-        ;
-    *end = me.next;
-    uint64_t count; /* under the lock: no wake for this thread can come later */
-    if (gsi_sys.read(event_fd, &count, sizeof count) < 0)
-        count = 0;
-    bool dead = gsi_dying(o);
-    gsi_unpin(o);
-    return dead ? GS_ECLOSED : result;
+    struct gsi_waiter me = {.event_fd = event_fd};
+    link_waiter(o, &me);
+    int result = 0;
+    if (!what->ready || !atomic_load(what->ready)) {
+        gsi_pin(o);
+        gsi_unlock(o);
+        result = what->exclusive && what->fd >= 0 ? wait_exclusive(what->fd, event_fd, timeout_ms)
+                                                  : wait_poll(what->fd, what->events, event_fd, timeout_ms);
+        gsi_relock(o);
+        gsi_unpin(o);
+    }
+    unlink_waiter(o, &me);
+    return gsi_dying(o) ? GS_ECLOSED : result;
 }
 
 void gsi_wake(struct gsi_object *o)
 {
+    pthread_mutex_lock(stripe(o));
     for (struct gsi_waiter *w = o->waiters; w; w = w->next)
         gsi_signal(w->event_fd);
+    pthread_mutex_unlock(stripe(o));
 }
 
 void gsi_signal(int event_fd)

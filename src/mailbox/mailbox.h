@@ -27,6 +27,11 @@ struct gsi_source_ops {
     /* The same, for the source that is mb->current (it set that itself): the next message of its batch, or false: the batch
      * is over and what referred to the mailbox's buffer is gone. */
     bool (*next)(struct gsi_mailbox *mb, uint64_t id, gs_msg *m);
+    /* The batch of mb->current is interrupted: puts the rest away, on the ready list. */
+    void (*park)(struct gsi_mailbox *mb, uint64_t id);
+    /* Ready, but a selective receive wants others: silences the descriptor and goes on the ready list. Completes nowait calls
+     * (they end in notes, which a selective receive can choose from). */
+    void (*mute)(struct gsi_mailbox *mb, uint64_t id, uint32_t events);
     /* The owner ends. No lock held. The id may be stale or have another owner by now: check. */
     void (*orphan)(uint64_t id, struct gsi_mailbox *owner);
     /* A mailbox that this source may have pending nowait calls for ends. No lock held. May be NULL. */
@@ -87,6 +92,7 @@ struct gsi_hot {
 
 struct gsi_mailbox {
     struct gsi_object object;
+    _Atomic uint64_t receiving; /* generation (high 32) | IDLE, BUSY or ENDED: outlives the mailbox in this place */
     uint64_t id;
     struct gsi_poller poller;
     int event_fd; /* cross-thread wake */
@@ -98,18 +104,20 @@ struct gsi_mailbox {
     struct gsi_event event[GSI_EVENTS];
     struct gsi_hot hot;
     struct gsi_note *delivered; /* whose bytes the last message shows */
-    uint32_t notes_in_row;      /* delivered since the poller was last asked */
+    bool note_first;
+    uint32_t unpolled;          /* messages since the poller was last asked */
 
     /* Any thread. */
-    _Atomic int receiving;      /* 1 while a thread is inside gs_receive */
-    _Atomic int used;           /* some thread has received: there is a turn */
+    _Atomic uintptr_t turn;     /* token of the thread whose turn it is; 0: nobody has received yet */
     _Atomic uint32_t epoch;     /* counts gs_receive calls; the flusher reads it */
     _Atomic int posted;         /* a hint: ready list or inbox is not empty */
+    _Atomic uint64_t next_timer; /* deadline of the earliest; written under the lock */
     _Atomic int watched;        /* the flusher looks at it */
     _Atomic uint64_t corked;    /* stream corked within the running batch, or 0 */
 
     /* Under the object's lock. */
     bool sleeping, signaled, foreign, watches;
+    uint64_t timer_armed; /* what timer_fd is set to */
     gsi_ref head[GSI_LISTS], tail[GSI_LISTS];
     struct gsi_note *inbox, **inbox_end;
     size_t posts, post_limit;
@@ -118,8 +126,14 @@ struct gsi_mailbox {
     uint32_t flush_epoch;           /* flusher only */
 };
 
-/* The mailbox whose turn the calling thread has, or NULL. */
-extern _Thread_local struct gsi_mailbox *gsi_turn;
+/* The calling thread, as gsi_mailbox.turn names it. */
+extern _Thread_local char gsi_turn_token;
+
+/* mb alive (a source of it is locked, or the caller is in its turn). */
+static inline bool gsi_in_turn(const struct gsi_mailbox *mb)
+{
+    return atomic_load_explicit(&mb->turn, memory_order_relaxed) == (uintptr_t)&gsi_turn_token;
+}
 
 /* Locks a live mailbox by its handle. */
 static inline int gsi_mailbox_lock(gs_mailbox mb, struct gsi_mailbox **out)
@@ -138,9 +152,8 @@ void gsi_source_list(struct gsi_source *s, uint64_t id, enum gsi_list list);
 void gsi_source_unlist(struct gsi_source *s, uint64_t id, enum gsi_list list);
 static inline void gsi_source_ready(struct gsi_source *s, uint64_t id) { gsi_source_list(s, id, GSI_READY); }
 
-/* Mailbox locked. The first source of a list (its id, locked by nobody), or 0. */
-uint64_t gsi_list_first(struct gsi_mailbox *mb, enum gsi_list list);
-uint64_t gsi_list_next(struct gsi_mailbox *mb, enum gsi_list list, uint64_t id);
+/* Mailbox locked. Up to `cap` ids of a list, from its front. */
+size_t gsi_list_ids(struct gsi_mailbox *mb, enum gsi_list list, uint64_t *out, size_t cap);
 
 /* Source locked, with an owner: serve(…, GSI_EV_TIMER, …) at deadline_ns. One at a time; 0 clears. May fail: -ENOMEM. */
 GS_MUST_USE int gsi_source_wake_at(struct gsi_source *s, uint64_t id, uint64_t deadline_ns);

@@ -26,8 +26,6 @@ void gsi_poller_close(struct gsi_poller *p);
  * nothing: the set is shared with the parent. */
 GS_MUST_USE int gsi_poller_set(struct gsi_poller *p, int fd, uint64_t id, uint32_t events, bool had);
 
-/* Keeps fd in the set, but silent or not, for sources that come and go between armed and disarmed. */
-
 /* Up to GSI_EVENTS ready ones; 0 on timeout or interruption; -errno. */
 GS_MUST_USE int gsi_poller_wait(struct gsi_poller *p, struct gsi_event *out, int timeout_ms);
 

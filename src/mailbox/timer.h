@@ -14,9 +14,10 @@
 struct gsi_note;
 
 struct gsi_timer {
-    uint64_t at;            /* deadline_ns */
-    uint64_t ref;           /* key in the table: a user timer's reference, or a source's id */
-    struct gsi_note *note;  /* NULL: the source `ref` is to be served */
+    uint64_t at;           /* deadline_ns */
+    uint64_t seq;          /* equal deadlines expire in the order they were started */
+    uint64_t ref;          /* unique: a user timer's reference, or a source's id */
+    struct gsi_note *note; /* NULL: the source `ref` is to be served */
     uint32_t heap_at;
 };
 
@@ -25,7 +26,7 @@ struct gsi_timers {
     uint32_t n, cap;
     struct gsi_timer **table; /* open addressing by ref */
     uint32_t table_cap;
-    uint64_t seq; /* equal deadlines fire in the order they were started */
+    uint64_t seq;
 };
 
 GS_MUST_USE int gsi_timers_add(struct gsi_timers *t, uint64_t at, uint64_t ref, struct gsi_note *note);

@@ -1,0 +1,391 @@
+/* receive.c: gs_receive: the turn, the wait, and in which order sources and notes get their say.
+ *
+ * Order: the rest of the batch begun last time; the descriptors of the last wait; expired timers; ready sources and notes
+ * alternately, at most PATIENCE of them before the poller is asked again; then a wait. So neither a busy poster nor a busy
+ * stream keeps another from being served.
+ *
+ * A selective receive goes the same way, but takes only what matches: other notes stay in the inbox, other streams are muted
+ * (silenced and put on the ready list) so that the wait does not spin on them.
+ */
+#include "mailbox/receive.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/seam.h"
+#include "base/wait.h"
+
+enum { PATIENCE = 64 };
+enum { IDLE = 0, BUSY = 1, ENDED = 2 };
+
+_Thread_local char gsi_turn_token;
+
+struct wanted {
+    uint64_t stream, ref; /* both 0: everything */
+};
+
+static const struct gsi_source_ops *ops_of(uint64_t id) { return gsi_sources[(uint32_t)id >> GSI_KIND_SHIFT]; }
+static bool is_socket(uint64_t id) { return (uint32_t)id >> GSI_KIND_SHIFT == GSI_SOCKET; }
+static bool selective(const struct wanted *w) { return w->stream | w->ref; }
+
+/* ---- the right to receive ---- */
+
+static uint64_t generation(const struct gsi_mailbox *mb) { return mb->id & ~UINT64_C(0xffffffff); }
+
+void gsi_receive_allow(struct gsi_mailbox *mb)
+{
+    atomic_store_explicit(&mb->receiving, generation(mb) | IDLE, memory_order_release);
+}
+
+void gsi_receive_end(struct gsi_mailbox *mb)
+{
+    for (;;) {
+        uint64_t idle = generation(mb) | IDLE;
+        if (atomic_compare_exchange_strong(&mb->receiving, &idle, generation(mb) | ENDED))
+            return;
+        gsi_futex_wait(&mb->receiving, BUSY); /* the low half */
+    }
+}
+
+/* One compare-and-swap: look-up, liveness check and exclusion, as with a handle's word. */
+static int enter(gs_mailbox h, struct gsi_mailbox **out)
+{
+    struct gsi_mailbox *mb;
+    uint64_t expect = h.id & ~UINT64_C(0xffffffff);
+    int e = gsi_peek(GSI_MAILBOX, h.id, &mb);
+    if (e < 0)
+        return e;
+    if (!atomic_compare_exchange_strong_explicit(&mb->receiving, &expect, expect | BUSY, memory_order_acquire,
+                                                 memory_order_relaxed)) {
+        e = gsi_mailbox_lock(h, &mb);
+        if (e < 0)
+            return e;
+        gsi_unlock(&mb->object);
+        return -EALREADY;
+    }
+    if (!gsi_in_turn(mb))
+        atomic_store_explicit(&mb->turn, (uintptr_t)&gsi_turn_token, memory_order_relaxed);
+    *out = mb;
+    return 0;
+}
+
+static void leave(struct gsi_mailbox *mb)
+{
+    atomic_store(&mb->receiving, generation(mb) | IDLE);
+    if (gsi_dying(&mb->object))
+        gsi_futex_wake(&mb->receiving, 1);
+}
+
+void gsi_receive_fini(struct gsi_mailbox *mb)
+{
+    gsi_note_free(mb->delivered);
+    gsi_free(mb->hot.message);
+    gsi_free(mb->hot.p);
+    while (mb->hot.spares)
+        gsi_free(mb->hot.spare[--mb->hot.spares]);
+}
+
+/* ---- waking ---- */
+
+void gsi_mailbox_signal(struct gsi_mailbox *mb)
+{
+    atomic_store_explicit(&mb->posted, 1, memory_order_relaxed);
+    if (mb->signaled || !(mb->sleeping || mb->foreign))
+        return;
+    mb->signaled = true;
+    gsi_signal(mb->event_fd);
+}
+
+void gsi_mailbox_arm_timer(struct gsi_mailbox *mb)
+{
+    uint64_t at = gsi_timers_next(&mb->timers);
+    if (at == mb->timer_armed)
+        return;
+    mb->timer_armed = at;
+    struct itimerspec spec = {0};
+    if (at != GSI_NEVER) {
+        spec.it_value.tv_sec = (time_t)(at / (1000 * GSI_MS));
+        spec.it_value.tv_nsec = (long)(at % (1000 * GSI_MS));
+        if (!at)
+            spec.it_value.tv_nsec = 1; /* zero would disarm */
+    }
+    gsi_sys.timerfd_settime(mb->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL);
+}
+
+static void drain_eventfd(struct gsi_mailbox *mb)
+{
+    uint64_t count;
+    while (gsi_sys.read(mb->event_fd, &count, sizeof count) < 0 && errno == EINTR)
+        ;
+    gsi_relock(&mb->object);
+    mb->signaled = false;
+    gsi_unlock(&mb->object);
+}
+
+/* For a foreign loop: the descriptor stays readable while anything is left to do. */
+static void show_what_is_left(struct gsi_mailbox *mb)
+{
+    gsi_relock(&mb->object);
+    if (mb->current || mb->inbox || mb->head[GSI_READY])
+        gsi_mailbox_signal(mb);
+    gsi_mailbox_arm_timer(mb);
+    gsi_unlock(&mb->object);
+}
+
+/* ---- notes and timers ---- */
+
+static void show_note(struct gsi_mailbox *mb, struct gsi_note *n, gs_msg *m)
+{
+    m->kind = n->kind;
+    m->error = n->error;
+    m->stream.id = n->stream;
+    m->socket.id = n->socket;
+    m->fresh.id = n->fresh;
+    m->ref = n->ref;
+    m->user = n->user;
+    m->post.tag = n->tag;
+    m->post.body = (gs_bytes){n->p, n->n};
+    mb->delivered = n;
+}
+
+static bool matches(const struct gsi_note *n, const struct wanted *w)
+{
+    return !selective(w) || (w->ref && n->ref == w->ref) || (w->stream && n->stream == w->stream);
+}
+
+/* Mailbox locked. */
+static struct gsi_note *take_note(struct gsi_mailbox *mb, const struct wanted *w)
+{
+    for (struct gsi_note **at = &mb->inbox; *at; at = &(*at)->next) {
+        struct gsi_note *n = *at;
+        if (!matches(n, w))
+            continue;
+        *at = n->next;
+        if (mb->inbox_end == &n->next)
+            mb->inbox_end = at;
+        if (n->kind == GS_MSG_POST)
+            mb->posts--;
+        return n;
+    }
+    return NULL;
+}
+
+/* Moves what has expired to where it is taken from: notes to the inbox, sources to a serve. */
+static bool expire(struct gsi_mailbox *mb, gs_msg *m)
+{
+    uint64_t at = atomic_load_explicit(&mb->next_timer, memory_order_relaxed);
+    if (at == GSI_NEVER)
+        return false;
+    uint64_t now = gsi_now();
+    while (at <= now) {
+        gsi_relock(&mb->object);
+        struct gsi_timer *t = gsi_timers_expired(&mb->timers, now);
+        at = gsi_timers_next(&mb->timers);
+        atomic_store_explicit(&mb->next_timer, at, memory_order_relaxed);
+        if (t && t->note) {
+            *mb->inbox_end = t->note;
+            mb->inbox_end = &t->note->next;
+            atomic_store_explicit(&mb->posted, 1, memory_order_relaxed);
+        }
+        gsi_unlock(&mb->object);
+        if (!t)
+            break;
+        uint64_t source = t->note ? 0 : t->ref;
+        gsi_free(t);
+        if (source && ops_of(source)->serve(mb, source, GSI_EV_TIMER, m))
+            return true;
+    }
+    return false;
+}
+
+/* ---- sources ---- */
+
+static bool serve(struct gsi_mailbox *mb, uint64_t id, uint32_t events, const struct wanted *w, gs_msg *m)
+{
+    if (selective(w) && id != w->stream && !is_socket(id)) {
+        ops_of(id)->mute(mb, id, events);
+        return false;
+    }
+    return ops_of(id)->serve(mb, id, events, m);
+}
+
+static bool serve_events(struct gsi_mailbox *mb, const struct wanted *w, gs_msg *m)
+{
+    while (mb->event_at < mb->events) {
+        struct gsi_event e = mb->event[mb->event_at++];
+        if (e.id == 0)
+            drain_eventfd(mb);
+        else if (e.id == GSI_TIMER_FD_ID)
+            mb->timer_armed = 0; /* expire() runs, and the next arming ends the readiness */
+        else if (serve(mb, e.id, e.events, w, m))
+            return true;
+    }
+    return false;
+}
+
+/* Ready sources and notes take turns at being first. */
+static bool serve_posted(struct gsi_mailbox *mb, const struct wanted *w, gs_msg *m)
+{
+    while (atomic_load_explicit(&mb->posted, memory_order_relaxed) && mb->unpolled < PATIENCE) {
+        mb->unpolled++;
+        mb->note_first = !mb->note_first;
+        gsi_relock(&mb->object);
+        struct gsi_note *n = mb->note_first ? take_note(mb, w) : NULL;
+        uint64_t id = n || (selective(w) && !w->stream) ? 0 : gsi_mailbox_take_ready(mb, w->stream);
+        if (!n && !id)
+            n = take_note(mb, w);
+        if (!mb->inbox && !mb->head[GSI_READY])
+            atomic_store_explicit(&mb->posted, 0, memory_order_relaxed);
+        gsi_unlock(&mb->object);
+        if (n) {
+            show_note(mb, n, m);
+            return true;
+        }
+        if (!id)
+            return false;
+        if (ops_of(id)->serve(mb, id, 0, m))
+            return true;
+    }
+    return false;
+}
+
+/* Mailbox locked. */
+static bool pending(const struct gsi_mailbox *mb, const struct wanted *w)
+{
+    if (!selective(w))
+        return mb->inbox || mb->head[GSI_READY];
+    for (const struct gsi_note *n = mb->inbox; n; n = n->next)
+        if (matches(n, w))
+            return true;
+    return w->stream && gsi_mailbox_is_ready(mb, w->stream);
+}
+
+/* Asks the poller, sleeping only when nothing is pending. 1: look again; 0: the time is over; < 0: an error. */
+static int wait(struct gsi_mailbox *mb, const struct wanted *w, uint64_t deadline_ns, bool polled)
+{
+    int timeout_ms = 0;
+    gsi_relock(&mb->object);
+    bool idle = !pending(mb, w), over = false;
+    if (idle) {
+        uint64_t timer = atomic_load_explicit(&mb->next_timer, memory_order_relaxed);
+        timeout_ms = gsi_remaining_ms(timer < deadline_ns ? timer : deadline_ns);
+        over = polled && timeout_ms == 0 && gsi_remaining_ms(deadline_ns) == 0;
+        mb->sleeping = timeout_ms != 0;
+    }
+    gsi_unlock(&mb->object);
+    if (over)
+        return 0;
+
+    mb->unpolled = 0;
+    mb->event_at = 0;
+    int n = gsi_poller_wait(&mb->poller, mb->event, timeout_ms);
+    mb->events = n > 0 ? (uint32_t)n : 0;
+    if (timeout_ms) {
+        gsi_relock(&mb->object);
+        mb->sleeping = false;
+        gsi_unlock(&mb->object);
+    }
+    return n < 0 ? n : 1;
+}
+
+/* Whether a selective receive from a stream still makes sense. */
+static int check_stream(struct gsi_mailbox *mb, const struct wanted *w)
+{
+    if (!w->stream)
+        return 0;
+    struct gsi_source *s;
+    int e = gsi_lock(GSI_STREAM, w->stream, &s);
+    if (e < 0)
+        return e;
+    e = s->owner == mb ? 0 : GS_ENOTOWNER;
+    gsi_unlock(&s->object);
+    return e;
+}
+
+/* What is left to say about a stream that is gone. */
+static bool last_note(struct gsi_mailbox *mb, const struct wanted *w, gs_msg *m)
+{
+    gsi_relock(&mb->object);
+    struct gsi_note *n = take_note(mb, w);
+    gsi_unlock(&mb->object);
+    if (n)
+        show_note(mb, n, m);
+    return n;
+}
+
+static int receive_slow(struct gsi_mailbox *mb, const struct wanted *w, gs_msg *m, int timeout_ms)
+{
+    uint64_t deadline_ns = 0;
+    for (bool polled = false;; polled = true) {
+        int e = check_stream(mb, w);
+        if (e < 0)
+            return last_note(mb, w, m) ? 0 : e;
+        if (serve_events(mb, w, m) || expire(mb, m) || serve_posted(mb, w, m))
+            return 0;
+        if (gsi_dying(&mb->object))
+            return GS_ECLOSED;
+        if (!polled)
+            deadline_ns = gsi_deadline(timeout_ms == GS_NOWAIT ? 0 : timeout_ms);
+        e = wait(mb, w, deadline_ns, polled);
+        if (e <= 0)
+            return e ? e : GS_ETIMEOUT;
+    }
+}
+
+/* The last message's views end here. */
+static void drop_last(struct gsi_mailbox *mb)
+{
+    if (mb->delivered) {
+        gsi_note_free(mb->delivered);
+        mb->delivered = NULL;
+    }
+    if (mb->hot.message) {
+        gsi_free(mb->hot.message);
+        mb->hot.message = NULL;
+    }
+}
+
+/* The rest of the batch begun last time, if it is what is wanted. */
+static bool go_on(struct gsi_mailbox *mb, const struct wanted *w, gs_msg *m)
+{
+    uint64_t id = mb->current;
+    if (!selective(w) || id == w->stream) {
+        if (ops_of(id)->next(mb, id, m))
+            return true;
+    } else
+        ops_of(id)->park(mb, id);
+    mb->current = 0;
+    return false;
+}
+
+static int receive(gs_mailbox h, const struct wanted *w, gs_msg *m, int timeout_ms)
+{
+    struct gsi_mailbox *mb;
+    if (!m)
+        return GS_EBADARG;
+    int e = enter(h, &mb);
+    if (e < 0)
+        return e;
+    uint32_t epoch = atomic_load_explicit(&mb->epoch, memory_order_relaxed);
+    atomic_store_explicit(&mb->epoch, epoch + 1, memory_order_relaxed);
+    drop_last(mb);
+    e = mb->current && go_on(mb, w, m) ? 0 : receive_slow(mb, w, m, timeout_ms);
+    if (mb->timer_fd >= 0)
+        show_what_is_left(mb);
+    leave(mb);
+    return e;
+}
+
+int gs_receive(gs_mailbox h, gs_msg *m, int timeout_ms) { return receive(h, &(struct wanted){0}, m, timeout_ms); }
+
+int gs_receive_from(gs_mailbox h, gs_stream s, gs_msg *m, int timeout_ms)
+{
+    return s.id ? receive(h, &(struct wanted){.stream = s.id}, m, timeout_ms) : GS_EBADARG;
+}
+
+int gs_receive_ref(gs_mailbox h, uint64_t ref, gs_msg *m, int timeout_ms)
+{
+    return ref ? receive(h, &(struct wanted){.ref = ref}, m, timeout_ms) : GS_EBADARG;
+}
