@@ -67,6 +67,13 @@ def is_script(path):
     return os.path.isfile(path) and os.access(path, os.X_OK)
 
 
+def is_fuzz_target(path):
+    if not path.endswith('.c'):
+        return False
+    with open(path, encoding='utf-8') as f:
+        return re.search(r'^int LLVMFuzzerTestOneInput\([^;]*\)\s*\{', f.read(), re.M) is not None
+
+
 class Plan:
     def __init__(self, root, builds, every, seed=None):
         self.root, self.builds, self.every = root, builds, every
@@ -140,17 +147,15 @@ class Plan:
 
     def fuzz(self):
         folder = os.path.join(self.root, 'fuzz')
-        for name in files_in(folder, lambda p: p.endswith('.c')):
-            name = name[:-2]
-            program = self.dir('fuzz', 'fuzz', name)
+        for file in files_in(folder, is_fuzz_target):
+            name, source = file[:-2], os.path.join(folder, file)
+            target = f'fuzz/fuzz_{name}'
             harness = os.path.join(self.root, 'tests', 'harness', 'fuzz.py')
-            common = ['python3', harness, program, os.path.join(folder, 'corpus', name)]
-            yield Job(id=f'fuzz/{name}', suite='fuzz', build='fuzz', target=f'fuzz/{name}', argv=common + ['replay'],
-                      timeout=self.timeout('fuzz', {}), env=self.env, source=os.path.join(folder, name + '.c'))
+            common = ['python3', harness, self.dir('fuzz', target), os.path.join(folder, 'corpus', name)]
+            job = dict(suite='fuzz', build='fuzz', target=target, timeout=self.timeout('fuzz', {}), env=self.env, source=source)
+            yield Job(id=f'fuzz/{name}', argv=common + ['replay'], **job)
             if self.every:
-                yield Job(id=f'fuzz/{name}+run', suite='fuzz', build='fuzz', target=f'fuzz/{name}',
-                          argv=common + ['run', str(FUZZ_RUNS), str(FUZZ_SECONDS)], timeout=self.timeout('fuzz', {}),
-                          env=self.env, source=os.path.join(folder, name + '.c'))
+                yield Job(id=f'fuzz/{name}+run', argv=common + ['run', str(FUZZ_RUNS), str(FUZZ_SECONDS)], **job)
 
     def jobs(self, patterns=()):
         found = []
