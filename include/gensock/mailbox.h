@@ -42,6 +42,11 @@ typedef enum {
 } gs_msg_kind;
 
 typedef struct {
+    uint32_t tag;
+    gs_bytes body;
+} gs_posted;
+
+typedef struct {
     gs_msg_kind kind;
     int error;
     gs_stream stream;
@@ -51,10 +56,7 @@ typedef struct {
     void *user; /* the stream's GS_OPT_USER; the timer's user */
     union {
         gs_packet packet;
-        struct {
-            uint32_t tag;
-            gs_bytes body;
-        } post;
+        gs_posted post;
     };
     void *block; /* gs_msg_keep's */
 } gs_msg;
