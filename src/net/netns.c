@@ -26,11 +26,13 @@ static void *visit_main(void *arg)
     struct visit *v = arg;
     pthread_setname_np(pthread_self(), "gs-netns");
     /* O_NONBLOCK: should the path be a FIFO, opening it would wait for a writer. */
-    int fd = gsi_sys.open(v->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) {
-        v->error = gsi_errno();
+    int fd;
+    do {
+        fd = gsi_sys.open(v->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        v->error = fd < 0 ? gsi_errno() : 0;
+    } while (v->error == -EINTR);
+    if (fd < 0)
         return NULL;
-    }
     v->step = ENTERING;
     int e = gsi_sys.setns(fd, CLONE_NEWNET);
     if (e < 0)
