@@ -167,7 +167,6 @@ static void parse_uri(gs_bytes uri, gs_packet *out)
 /* Request-Line = Method SP Request-URI [SP HTTP-Version]; without a version it is HTTP/0.9. */
 static bool parse_request(struct cursor c, gs_packet *out)
 {
-    enum { VERSION_MIN = 8 }; /* "HTTP/1.1" */
     int major = 0, minor = 9;
     gs_bytes method = take_token(&c);
     if (!method.n || !skip_spaces(&c))
@@ -179,7 +178,7 @@ static bool parse_request(struct cursor c, gs_packet *out)
     skip_spaces(&c);
     if (!uri.n)
         return false;
-    if (left(&c) && (left(&c) < VERSION_MIN || !take_text(&c, "HTTP/") || !take_version(&c, &major, &minor)))
+    if (left(&c) && (!take_text(&c, "HTTP/") || !take_version(&c, &major, &minor)))
         return false;
     out->kind = GS_PK_HTTP_REQUEST;
     out->u.request.method = gsi_http_method_index(method);

@@ -110,7 +110,8 @@ class Cases:
             tag, n = self.asn1_tag(), self.size()
             octets = self.some(0, 1, 2, 3, 4)
             if self.chance(0.1):
-                length, n = bytes([0x80 | self.some(0, 0, 5, 6, 127)]) + self.noise(self.some(0, 4, 6, 130)), 0
+                octets = self.some(0, 5, 5, 6, 127)
+                length, n = bytes([0x80 | octets]) + self.some(self.noise, bytes)(self.some(0, abs(octets - 1), octets)), 0
             elif self.chance(0.15):
                 length = b'\x84' + self.some(*EDGES_32).to_bytes(4, 'big')
             elif octets == 0:

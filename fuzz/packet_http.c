@@ -1,0 +1,12 @@
+/* packet_http.c: http, httph, http_bin, httph_bin. */
+#include "packet_check.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const gs_packet_type types[] = {GS_PACKET_HTTP, GS_PACKET_HTTPH, GS_PACKET_HTTP_BIN, GS_PACKET_HTTPH_BIN};
+    gs_bytes input = {data, size};
+    gs_decoder d;
+    if (fuzz_take_decoder(types, sizeof types / sizeof types[0], &input, &d))
+        fuzz_check_stream(&d, input);
+    return 0;
+}
