@@ -5,13 +5,14 @@ import re
 import subprocess
 import time
 
-SANITIZED = ['-Dtests=true', '-Doptimization=1', '-Ddebug=true', '-Db_lundef=false', '-Dwerror=true']
+# Compiler flags go by c_args: meson 1.0 forgets -Doptimization and -Ddebug beside a buildtype when it sets up again.
+SANITIZED = ['--buildtype=debug', '-Dc_args=-O1', '-Dtests=true', '-Db_lundef=false', '-Dwerror=true']
 BUILDS = {
-    'release': ('cc', ['--buildtype=release', '-Ddebug=true']),
+    'release': ('cc', ['--buildtype=release', '-Dc_args=-g']),  # ./run build sets it up in the same way
     'asan': ('gcc', SANITIZED + ['-Db_sanitize=address,undefined']),
     'tsan': ('clang', SANITIZED + ['-Db_sanitize=thread']),
     # fuzz/meson.build has the sanitizers: it compiles what is fuzzed once more.
-    'fuzz': ('clang', ['-Dfuzz=true', '-Doptimization=2', '-Ddebug=true', '-Db_lundef=false']),
+    'fuzz': ('clang', ['-Dfuzz=true', '-Db_lundef=false']),
 }
 # Folders whose C files meson finds by itself; a new or gone file there needs a new setup.
 GLOBBED = ('tests/unit', 'tests/conformance', 'tests/fault', 'tests/storm', 'fuzz', 'examples', 'docs/man', 'bench')
