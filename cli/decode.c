@@ -263,7 +263,7 @@ static void request(char *line, size_t n)
     size_t id = strcspn(line, " ");
     put(id ? line : "-", id ? id : 1);
     put_text(" ");
-    if (fields == FIELDS)
+    if (fields == FIELDS && id)
         answer(field);
     else
         put_text("badarg\n");

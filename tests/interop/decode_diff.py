@@ -1,5 +1,4 @@
-#!/usr/bin/env python3
-"""decode_diff.py GENSOCK [--cases N] [--seed S] [--keep DIR]: `gensock decode` against erlang:decode_packet/3.
+"""python3 decode_diff.py GENSOCK [--cases N] [--seed S] [--keep DIR]: `gensock decode` against erlang:decode_packet/3.
 
 Makes N requests (decode_cases.py), gives the same ones to both programs and compares the answers line by line. TAP on
 stdout, one line per packet type and one for the spread of the answers; the differing cases (the first 20 of a type) as
@@ -13,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from decode_cases import Cases
 
@@ -106,7 +106,11 @@ def main():
         os.makedirs(directory, exist_ok=True)
         with open(os.path.join(directory, 'requests'), 'w') as file:
             file.writelines(line + '\n' for line in requests(args.cases, args.seed))
-        asked, ours, theirs = run(args.gensock, directory)
+        try:
+            asked, ours, theirs = run(args.gensock, directory)
+        except FileNotFoundError as e:
+            print(f'Bail out! {e.filename} is not there (escript is in erlang-base)')
+            return 2
     if len(ours) != len(asked) or len(theirs) != len(asked):
         print(f'Bail out! {len(asked)} requests, {len(ours)} answers of gensock, {len(theirs)} of erlang')
         return 2

@@ -1,5 +1,5 @@
 #!/usr/bin/env escript
-%% decode_reference.escript REQUESTS ANSWERS: what Erlang itself answers to the requests of `gensock decode` (the line
+%% escript decode_reference.escript REQUESTS ANSWERS: what Erlang itself answers to the requests of `gensock decode` (the line
 %% protocol is told at the top of cli/decode.c). decode_diff.py compares the two.
 -mode(compile).
 

@@ -1,19 +1,5 @@
-/* The packet calls with careless callers, the names of types, headers and methods, and what the stream layer relies on. */
+/* The names of types, headers and methods, unknown types, and what the stream layer relies on. */
 #include "packet_test.h"
-
-static void careless_callers_get_badarg(void **state)
-{
-    (void)state;
-    gs_decoder d = GS_DECODER(GS_PACKET_4);
-    gs_packet p;
-    size_t more;
-    assert_int_equal(gs_decode(NULL, "abc", 3, &p, &more), GS_EBADARG);
-    assert_int_equal(gs_decode(&d, NULL, 3, &p, &more), GS_EBADARG);
-    assert_int_equal(gs_decode(&d, "abc", 3, NULL, &more), GS_EBADARG);
-    assert_int_equal(gs_decode(&d, "abc", (size_t)SSIZE_MAX + 1, &p, &more), GS_EBADARG);
-    assert_int_equal(gs_encode_header(GS_PACKET_4, 1, NULL), GS_EBADARG);
-    assert_int_equal(gs_packet_type_parse(NULL), GS_EBADARG);
-}
 
 static void unknown_types_are_badarg_with_and_without_input(void **state)
 {
@@ -128,7 +114,6 @@ static void an_http_stream_alternates_between_lines_and_headers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(careless_callers_get_badarg),
         cmocka_unit_test(unknown_types_are_badarg_with_and_without_input),
         cmocka_unit_test(no_input_wants_more_of_every_type),
         cmocka_unit_test(type_names_are_erlangs),
