@@ -70,8 +70,8 @@ GS_API GS_MUST_USE int gs_addr_special(gs_addr *out, int family, gs_addr_kind ki
  * -ENAMETOOLONG; -EINVAL: a NUL inside a path; GS_EBADARG. */
 GS_API GS_MUST_USE int gs_addr_local(gs_addr *out, const void *path, size_t n);
 
-/* A copy of what the kernel or another library gave; any family. 0; -EINVAL: too short for its family, or longer than
- * sockaddr_storage; GS_EBADARG. */
+/* A copy of what the kernel or another library gave; any family. 0; -EINVAL: too short or too long for its
+ * family, or longer than sockaddr_storage; GS_EBADARG. */
 GS_API GS_MUST_USE int gs_addr_make(gs_addr *out, const struct sockaddr *sa, socklen_t len);
 
 /* The text, as gs_addr_parse reads it back to an equal address. Like snprintf: answers the length without the NUL, writes at

@@ -15,6 +15,13 @@
 
 enum { FAMILY_LEN = offsetof(struct sockaddr, sa_data), PATH_MAX_LEN = sizeof(((struct sockaddr_un *)0)->sun_path) };
 
+/* The kernel gives a path of 108 bytes with its NUL: one byte more than sockaddr_un has. */
+static bool is_longest_path(const gs_addr *a)
+{
+    const uint8_t *p = (const uint8_t *)&a->sa + offsetof(struct sockaddr_un, sun_path);
+    return a->len == sizeof(struct sockaddr_un) + 1 && p[0] != 0 && p[PATH_MAX_LEN] == 0;
+}
+
 bool gsi_addr_ok(const gs_addr *a)
 {
     if (!a || a->len < FAMILY_LEN || a->len > sizeof a->sa)
@@ -24,6 +31,8 @@ bool gsi_addr_ok(const gs_addr *a)
         return a->len >= sizeof(struct sockaddr_in);
     case AF_INET6:
         return a->len >= sizeof(struct sockaddr_in6);
+    case AF_UNIX:
+        return a->len <= sizeof(struct sockaddr_un) || is_longest_path(a);
     default:
         return true;
     }
@@ -38,7 +47,7 @@ int gs_addr_make(gs_addr *out, const struct sockaddr *sa, socklen_t len)
     gs_addr a = {.len = len};
     memcpy(&a.sa, sa, len);
     if (!gsi_addr_ok(&a))
-        return gsi_fail(-EINVAL, "%u bytes are too short for an address of family %d", len, a.sa.ss_family);
+        return gsi_fail(-EINVAL, "an address of family %d is not %u bytes long", a.sa.ss_family, len);
     if (a.sa.ss_family == AF_INET)
         a.len = sizeof(struct sockaddr_in);
     else if (a.sa.ss_family == AF_INET6)
@@ -135,7 +144,6 @@ gs_bytes gs_addr_path(const gs_addr *a)
     size_t head = offsetof(struct sockaddr_un, sun_path);
     if (!gsi_addr_ok(a) || a->sa.ss_family != AF_UNIX || a->len <= head)
         return (gs_bytes){0};
-    /* The kernel may give one byte more than sun_path holds: a path of 108 bytes and its NUL. */
     const uint8_t *p = (const uint8_t *)&a->sa + head;
     size_t n = a->len - head;
     return (gs_bytes){p, p[0] == 0 ? n : strnlen((const char *)p, n)};

@@ -14,12 +14,13 @@ enum {
 GS_MUST_USE int gsi_scheme_split(const char *address, char *scheme, size_t cap, const char **rest);
 
 /* Splits the rest of a tcp address: "host:80", "1.2.3.4:80", "[fe80::1%eth0]:80", ":80" (host is then ""; the caller decides
- * which family). Brackets are dropped. The host has been checked by gsi_host_check, or it is numeric. cap of GSI_HOST_MAX + 1
+ * which family). Brackets are dropped. The host is "" or has been checked by gsi_host_check. cap of GSI_HOST_MAX + 1
  * is always enough. 0; GS_EFORMAT with a detail that names what is wrong; -ENAMETOOLONG: cap. */
 GS_MUST_USE int gsi_hostport_split(const char *rest, char *host, size_t cap, uint16_t *port);
 
-/* Whether this may be asked of a resolver: 1..GSI_HOST_MAX bytes in labels of 1..63, letters, digits, '-', '_' and '.'. Safe
- * to print then. 0; GS_EFORMAT with a detail. */
+/* Whether this may be asked of a resolver: a name of 1..GSI_HOST_MAX bytes in labels of 1..63, letters, digits, '-', '_' and
+ * '.', or an IPv6 address without brackets, whose scope is printable and not looked for. Safe to print then. 0; GS_EFORMAT
+ * with a detail. */
 GS_MUST_USE int gsi_host_check(const char *host);
 
 /* text for a detail: printable, in quotes, cut with "..." where buf ends. Answers buf. cap >= 12. */

@@ -1,6 +1,7 @@
 /* hostport.c: the texts that streams are opened with, "scheme://host:port" (addr.h). Called by the transports. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -30,9 +31,35 @@ int gsi_scheme_split(const char *address, char *scheme, size_t cap, const char *
     return 0;
 }
 
+/* An IPv6 address and perhaps a scope, whose interface is not looked for: it may belong to another network namespace. */
+static int check_inet6(const char *host)
+{
+    char digits[INET6_ADDRSTRLEN];
+    struct in6_addr unused;
+    size_t n = strcspn(host, "%");
+    if (n >= sizeof digits)
+        return gsi_addr_bad(host, "not an IPv6 address");
+    memcpy(digits, host, n);
+    digits[n] = '\0';
+    if (inet_pton(AF_INET6, digits, &unused) != 1)
+        return gsi_addr_bad(host, "not an IPv6 address");
+    if (host[n] == '\0')
+        return 0;
+    const char *scope = host + n + 1;
+    size_t len = strlen(scope);
+    if (len == 0 || len >= IF_NAMESIZE)
+        return gsi_addr_bad(host, "an interface's name or index stands behind the '%'");
+    for (size_t i = 0; i < len; i++)
+        if (scope[i] <= 0x20 || scope[i] >= 0x7f)
+            return gsi_addr_bad(host, "the interface's name is not printable; its index can stand there too");
+    return 0;
+}
+
 int gsi_host_check(const char *host)
 {
     size_t label = 0, n = 0;
+    if (strchr(host, ':'))
+        return check_inet6(host);
     for (; host[n]; n++) {
         char c = host[n];
         if ((unsigned char)c >= 0x80)
@@ -54,23 +81,6 @@ int gsi_host_check(const char *host)
     return 0;
 }
 
-/* Between the brackets: an IPv6 address, its scope unread (it may belong to another network namespace). */
-static int check_bracketed(const char *rest, const char *host)
-{
-    char digits[INET6_ADDRSTRLEN];
-    struct in6_addr unused;
-    size_t n = strcspn(host, "%");
-    if (n >= sizeof digits)
-        return gsi_addr_bad(rest, "not an IPv6 address between the brackets");
-    memcpy(digits, host, n);
-    digits[n] = '\0';
-    if (inet_pton(AF_INET6, digits, &unused) != 1)
-        return gsi_addr_bad(rest, "not an IPv6 address between the brackets");
-    if (host[n] == '%' && host[n + 1] == '\0')
-        return gsi_addr_bad(rest, "an interface's name or index stands behind the '%'");
-    return 0;
-}
-
 int gsi_hostport_split(const char *rest, char *host, size_t cap, uint16_t *port)
 {
     bool bracketed = *rest == '[';
@@ -86,16 +96,18 @@ int gsi_hostport_split(const char *rest, char *host, size_t cap, uint16_t *port)
     int number = gsi_port_parse(colon + 1, strlen(colon + 1));
     if (number < 0)
         return gsi_addr_bad(rest, "a port is a number from 0 to 65535");
+    char copy[GSI_HOST_MAX + 1];
     if (n > GSI_HOST_MAX)
         return gsi_addr_bad(rest, "a host name has at most 253 characters");
-    if (n >= cap)
-        return gsi_fail(-ENAMETOOLONG, "a host name of %zu characters does not fit here", n);
-    char copy[GSI_HOST_MAX + 1];
     memcpy(copy, begin, n);
     copy[n] = '\0';
-    int e = bracketed ? check_bracketed(rest, copy) : n > 0 ? gsi_host_check(copy) : 0;
+    if (bracketed && !strchr(copy, ':'))
+        return gsi_addr_bad(rest, "not an IPv6 address between the brackets");
+    int e = n > 0 ? gsi_host_check(copy) : 0;
     if (e < 0)
         return e;
+    if (n >= cap)
+        return gsi_fail(-ENAMETOOLONG, "a host name of %zu characters does not fit here", n);
     memcpy(host, copy, n + 1);
     *port = (uint16_t)number;
     return 0;

@@ -45,14 +45,6 @@ static int check_service(const char *service, bool *number)
     return 0;
 }
 
-static int check_host(const char *host, const char *netns, bool *number)
-{
-    *number = gsi_host_is_numeric(host, netns);
-    if (!*number && strchr(host, ':') && !netns)
-        return gsi_addr_bad(host, "not an IPv6 address");
-    return *number || strchr(host, ':') ? 0 : gsi_host_check(host);
-}
-
 int gs_getaddrinfo(const char *host, const char *service, const gs_hints *hints, int timeout_ms, gs_addrinfo **out)
 {
     static const gs_hints anything;
@@ -63,8 +55,8 @@ int gs_getaddrinfo(const char *host, const char *service, const gs_hints *hints,
         return GS_EBADARG;
     if (!hints)
         hints = &anything;
-    bool host_number = true, service_number = true;
-    int e = host ? check_host(host, hints->netns, &host_number) : 0;
+    bool host_number = !host || gsi_host_is_numeric(host, hints->netns), service_number = true;
+    int e = host ? gsi_host_check(host) : 0;
     if (e == 0 && service)
         e = check_service(service, &service_number);
     if (e < 0)

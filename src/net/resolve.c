@@ -34,15 +34,15 @@ int gsi_resolve_numeric(const struct gsi_host *h, gs_addr *out)
     return e < 0 ? e : 1;
 }
 
-/* *out: the look-up of this host, or a code. The text before '%' of an inet6 address is checked by the C library. */
+/* *out: the look-up of this host, or a code. */
 static int lookup_of(const struct gsi_host *h, struct gsi_lookup **out)
 {
     if (h->family != 0 && h->family != AF_INET && h->family != AF_INET6)
         return gsi_fail(-EAFNOSUPPORT, "names have addresses of inet and inet6, not of family %d", h->family);
-    int e = strchr(h->name, ':') || h->name[0] == '\0' ? 0 : gsi_host_check(h->name);
+    bool any = h->name[0] == '\0';
+    int e = any ? 0 : gsi_host_check(h->name);
     if (e < 0)
         return e;
-    bool any = h->name[0] == '\0';
     struct addrinfo hints = {.ai_family = h->family, .ai_socktype = SOCK_STREAM, .ai_flags = any ? AI_PASSIVE : 0};
     if (any && h->family == 0)
         hints.ai_family = AF_INET;

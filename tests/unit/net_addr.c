@@ -252,6 +252,7 @@ static void every_text_fits_the_maximum(void **state)
     memset(&a.sa, 0xff, sizeof a.sa);
     for (unsigned family = 0; family < 300; family++) {
         a.sa.ss_family = (sa_family_t)family;
+        a.len = family == AF_UNIX ? sizeof(struct sockaddr_un) : sizeof a.sa;
         int n = gs_addr_text(&a, text, sizeof text);
         assert_in_range(n, 1, sizeof text - 1);
         assert_int_equal(strlen(text), n);
@@ -371,6 +372,14 @@ static void foreign_addresses_are_checked_before_they_are_taken(void **state)
     assert_ok(gs_addr_make(&a, p, 2));
     assert_text(&a, "local:");
     assert_int_equal(gs_addr_family(&a), AF_UNIX);
+    memset((char *)&sa + 2, 'x', sizeof sa - 2);
+    assert_code(gs_addr_make(&a, p, sizeof(struct sockaddr_un) + 1), -EINVAL); /* a path of 109 bytes */
+    ((char *)&sa)[sizeof(struct sockaddr_un)] = '\0';
+    assert_ok(gs_addr_make(&a, p, sizeof(struct sockaddr_un) + 1)); /* of 108, and its NUL */
+    assert_int_equal(gs_addr_path(&a).n, 108);
+    assert_code(gs_addr_make(&a, p, sizeof(struct sockaddr_un) + 2), -EINVAL);
+    ((char *)&sa)[2] = '\0';
+    assert_code(gs_addr_make(&a, p, sizeof(struct sockaddr_un) + 1), -EINVAL); /* an abstract name has no NUL */
 }
 
 static void nuls_inside_a_path_are_refused(void **state)

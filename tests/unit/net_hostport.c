@@ -56,6 +56,8 @@ static void mistakes_are_named(void **state)
     assert_refused("[host]:80", "not an IPv6");
     assert_refused("[]:80", "not an IPv6");
     assert_refused("[::1%]:80", "interface");
+    assert_refused("[::1%\x1b[31m]:80", "not printable");
+    assert_refused("[::1%sixteen-letters-]:80", "interface");
     assert_refused("user@host:80", "letters");
     assert_refused("ho st:80", "letters");
     assert_refused("h\xc3\xa4st:80", "xn--");
