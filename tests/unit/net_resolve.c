@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/seam.h"
@@ -266,7 +268,7 @@ static void on_result(void *arg, int n, const gs_addr *addrs)
     r->seen = r->request ? *r->request : 0;
     if (n > 0)
         r->first = addrs[0];
-    else
+    else if (n != -EDEADLK)
         assert_true(gs_error_detail(n)[0] != '\0');
     pthread_mutex_unlock(&r->lock);
 }
@@ -559,6 +561,59 @@ static void stop_aborts_what_waits_and_leaves_who_is_stuck(void **state)
     assert_int_equal(gsi_resolve(&h, gsi_deadline(5000), &a, 1), 1); /* it serves on */
 }
 
+static void on_stop(void *arg, int n, const gs_addr *addrs)
+{
+    (void)n;
+    (void)addrs;
+    on_result(arg, gsi_resolver_stop(0), addrs);
+}
+
+static void stop_on_a_resolver_thread_is_refused(void **state)
+{
+    (void)state;
+    struct result r = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    uint64_t request;
+    struct gsi_host h = host_named("a1");
+    gate_set(true);
+    assert_ok(gsi_resolve_start(&h, on_stop, &r, &request));
+    assert_until(calls_of(&r) == 1, 5000);
+    assert_code(r.n, -EDEADLK);
+}
+
+/* The exit code of a child process that has not hung. */
+static int ended(pid_t pid)
+{
+    int status = -1;
+    assert_until(waitpid(pid, &status, WNOHANG) == pid, 10000);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void exit_does_not_wait_for_a_name_server(void **state)
+{
+    (void)state;
+    pid_t pid = fork();
+    if (pid == 0) {
+        gs_addr a;
+        struct gsi_host h = host_named("slow");
+        exit(gsi_resolve(&h, gsi_deadline(20), &a, 1) == GS_ETIMEOUT ? 7 : 1);
+    }
+    assert_int_equal(ended(pid), 7);
+}
+
+static void a_forked_child_has_no_threads_to_wait_for(void **state)
+{
+    (void)state;
+    gs_addr a;
+    struct gsi_host h = host_named("a1");
+    gate_set(true);
+    assert_int_equal(gsi_resolve(&h, gsi_deadline(5000), &a, 1), 1);
+    assert_int_equal(gsi_resolver_threads(), 1);
+    pid_t pid = fork();
+    if (pid == 0)
+        exit(7);
+    assert_int_equal(ended(pid), 7);
+}
+
 static void stop_without_threads_is_nothing(void **state)
 {
     (void)state;
@@ -602,6 +657,9 @@ int main(void)
         TEST(without_threads_it_is_system_limit),
         TEST(without_a_second_thread_the_first_does_all),
         TEST(stop_aborts_what_waits_and_leaves_who_is_stuck),
+        TEST(stop_on_a_resolver_thread_is_refused),
+        TEST(exit_does_not_wait_for_a_name_server),
+        TEST(a_forked_child_has_no_threads_to_wait_for),
         TEST(stop_without_threads_is_nothing),
         TEST(bad_names_and_families_are_told_before_anything_is_asked),
     };
