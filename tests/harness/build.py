@@ -1,4 +1,5 @@
 """Meson and ninja: the four builds under build/, each set up at first use and again when a file was dropped in."""
+import fcntl
 import hashlib
 import os
 import re
@@ -50,6 +51,12 @@ def make(root, name, path, targets, say):
     """Builds targets; answers {target: text of what went wrong} for those that did not build."""
     log = os.path.join(os.path.dirname(path), 'logs', f'build-{name}.log')
     os.makedirs(os.path.dirname(log), exist_ok=True)
+    with open(log + '.lock', 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another runner in this tree waits for its turn
+        return make_locked(root, name, path, targets, say, log)
+
+
+def make_locked(root, name, path, targets, say, log):
     open(log, 'w').close()
     began = time.monotonic()
     say(f'build {name}: {len(targets)} targets …')

@@ -1,6 +1,7 @@
 """What the check-* scripts share: where things are, the layers, and how a check says its findings."""
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -18,10 +19,11 @@ def read(*path):
 
 def tracked(*endings):
     """Paths of the tree's own files, relative to the root: what git knows, and new files that it does not ignore."""
-    p = subprocess.run(['git', '-C', ROOT, 'ls-files', '-co', '--exclude-standard'], capture_output=True, text=True)
-    if p.returncode == 0:
+    git = shutil.which('git')
+    p = git and subprocess.run([git, '-C', ROOT, 'ls-files', '-co', '--exclude-standard'], capture_output=True, text=True)
+    if p and p.returncode == 0:
         names = p.stdout.splitlines()
-    else:  # no git here: a source archive
+    else:  # a machine without git, or a source archive
         names = [os.path.relpath(os.path.join(d, n), ROOT) for d, _, ns in os.walk(ROOT) for n in ns
                  if not os.path.relpath(d, ROOT).startswith(('build', '.'))]
     return sorted(n for n in names if n.endswith(endings) and os.path.isfile(os.path.join(ROOT, n)))
