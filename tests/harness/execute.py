@@ -85,6 +85,18 @@ def sweep(sid, grace=1.0):
         time.sleep(0.02)
 
 
+running = set()  # leaders of the sessions that run now
+
+
+def end_all():
+    """Kills every test that runs: this runner was told to stop."""
+    for pid in list(running):
+        try:
+            os.killpg(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
 def run(argv, env, timeout, log_path, cwd):
     """Runs to the end or the timeout. Answers (exit code or None, output, seconds, names of left processes)."""
     began = time.monotonic()
@@ -92,6 +104,7 @@ def run(argv, env, timeout, log_path, cwd):
     with open(log_path, 'wb') as log:
         p = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=env, cwd=cwd,
                              start_new_session=True)
+        running.add(p.pid)
         try:
             code = p.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -107,6 +120,7 @@ def run(argv, env, timeout, log_path, cwd):
                 except ProcessLookupError:
                     break
             p.wait()
+        running.discard(p.pid)
     left = sweep(p.pid, 0.0 if code is None else 1.0)
     with open(log_path, 'rb') as f:
         text = f.read().decode('utf-8', 'replace')
@@ -166,7 +180,7 @@ def judge(code, text, left, timeout, mode='auto'):
     elif code == EXIT_SKIPPED:
         out.skipped.append(('all of it', text.strip().splitlines()[-1] if text.strip() else 'no reason given'))
     if code is None:
-        out.problems.append(f'ran over its time of {timeout} s')
+        out.problems.append(f'ran over its time of {timeout:.0f} s')
     elif code < 0:
         out.problems.append(f'died of signal {-code} ({signal.Signals(-code).name})')
     elif SANITIZER.search(text):

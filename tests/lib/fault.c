@@ -163,7 +163,7 @@ void fault_hit(enum fault_call call)
     atomic_compare_exchange_strong_explicit(&first_call, &none, (int)call, memory_order_relaxed, memory_order_relaxed);
 }
 
-static int nth_error(enum fault_call call, long n)
+static int nth_error(enum fault_call call, long n, long of_kind)
 {
     long end = GET(last);
     if (n < GET(first) || (end >= 0 && n > end))
@@ -173,7 +173,8 @@ static int nth_error(enum fault_call call, long n)
     if (count == 0)
         return 0;
     int error = errors[GET(choice) % count];
-    return passes_by_itself(error) && call != FAULT_thread_create && end < 0 && (n - GET(first)) % 2 ? 0 : error;
+    bool lasts = !passes_by_itself(error) || call == FAULT_thread_create;
+    return lasts || n == GET(first) || of_kind % 2 ? error : 0;
 }
 
 static bool waits_or_moves(enum fault_call call)
@@ -249,7 +250,7 @@ int fault_decide(enum fault_call call, int fd, int flags)
         return 0;
     long n = NEXT(seen), of_kind = NEXT(seen_on[call]);
     if (p == NTH) {
-        error = nth_error(call, n);
+        error = nth_error(call, n, of_kind);
     } else if (p == CALL && (int)call == GET(only)) {
         error = of_kind >= GET(first) && of_kind <= GET(last) ? GET(only_error) : 0;
     } else if (p == PROFILE) {

@@ -41,7 +41,7 @@ void fault_count(void);
 
 /* The n-th call (from 1) of any kind fails, and with `from_then_on` every later one. The error is the one of number
  * `choice`, modulo their count, from the call's row of plausible errors. An error that passes by itself (EINTR, EAGAIN) hits
- * every second call only: a kernel that repeats it for ever does not exist. */
+ * every second call of a kind only: a kernel that repeats it for ever does not exist. */
 void fault_fail_nth(long n, bool from_then_on, int choice);
 
 /* Calls first .. first + count - 1 of one kind fail with `error` (an errno; an EAI_ code for the name look-ups). */
