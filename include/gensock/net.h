@@ -127,6 +127,7 @@ typedef struct {
  *   -EAFNOSUPPORT, -ESOCKTNOSUPPORT  family, type or protocol do not exist (together)
  *   -ENOENT, -EPERM, -EINVAL  the namespace cannot be opened, entered, is none
  *   GS_EBADARG    out NULL, both names NULL, timeout_ms negative and not GS_INFINITY (GS_NOWAIT has no meaning here)
+ *   GS_EABORTED   the process is ending
  *   -ENOMEM, and any other -errno of the C library (EAI_SYSTEM) */
 enum { GS_ADDRINFO_MAX = 256 };
 GS_API GS_MUST_USE int gs_getaddrinfo(const char *host, const char *service, const gs_hints *hints, int timeout_ms,

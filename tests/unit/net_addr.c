@@ -392,36 +392,6 @@ static void nuls_inside_a_path_are_refused(void **state)
     assert_text(&a, "@a\\x00b");
 }
 
-static void careless_callers_get_badarg(void **state)
-{
-    (void)state;
-    gs_addr none = {0}, short_inet = {.len = 8, .sa.ss_family = AF_INET}, too_long = {.len = sizeof none.sa + 1}, a;
-    char text[8] = "before";
-    assert_code(gs_addr_parse(NULL, ":1"), GS_EBADARG);
-    assert_code(gs_addr_parse(&a, NULL), GS_EBADARG);
-    assert_code(gs_addr_ip(NULL, "::1", 1), GS_EBADARG);
-    assert_code(gs_addr_ip(&a, NULL, 1), GS_EBADARG);
-    assert_code(gs_addr_special(NULL, AF_INET, GS_ADDR_ANY, 1), GS_EBADARG);
-    assert_code(gs_addr_local(NULL, "/", 1), GS_EBADARG);
-    assert_code(gs_addr_local(&a, NULL, 1), GS_EBADARG);
-    assert_code(gs_addr_make(NULL, (const struct sockaddr *)&a.sa, 2), GS_EBADARG);
-    assert_code(gs_addr_make(&a, NULL, 2), GS_EBADARG);
-    const gs_addr *const wrong[] = {NULL, &none, &short_inet, &too_long};
-    for (size_t i = 0; i < 4; i++) {
-        strcpy(text, "before");
-        assert_code(gs_addr_text(wrong[i], text, sizeof text), GS_EBADARG);
-        assert_string_equal(text, "");
-        assert_code(gs_addr_family(wrong[i]), GS_EBADARG);
-        assert_code(gs_addr_port(wrong[i]), GS_EBADARG);
-        assert_int_equal(gs_addr_path(wrong[i]).n, 0);
-        assert_false(gs_addr_equal(wrong[i], wrong[i]));
-    }
-    assert_code(gs_addr_set_port(NULL, 1), GS_EBADARG);
-    assert_code(gs_addr_set_port(&none, 1), GS_EBADARG);
-    a = parsed(":1");
-    assert_code(gs_addr_text(&a, NULL, 1), GS_EBADARG);
-}
-
 static void a_scope_name_without_descriptors_says_so(void **state)
 {
     (void)state;
@@ -456,7 +426,6 @@ int main(void)
         cmocka_unit_test(equality_is_of_the_end_point),
         cmocka_unit_test(foreign_addresses_are_checked_before_they_are_taken),
         cmocka_unit_test(nuls_inside_a_path_are_refused),
-        cmocka_unit_test(careless_callers_get_badarg),
         cmocka_unit_test(a_scope_name_without_descriptors_says_so),
     };
     return cmocka_run_group_tests_name("net_addr", tests, NULL, NULL);
