@@ -1,8 +1,138 @@
-/* cli.h: the subcommands of `gensock`, one per file. Each gets its own name as argv[0] and answers the exit code: 0 success,
- * 1 failure, 2 wrong usage. */
+/* cli.h: the subcommands of `gensock`, one per file, and what they share.
+ *
+ * A subcommand gets its own name as argv[0] and answers an exit code. Only public calls of the library are used.
+ * Shared: options.c (arguments), report.c (errors, JSON), endpoint.c (connect or listen), signals.c, progress.c, sha256.c.
+ */
 #ifndef GENSOCK_CLI_H
 #define GENSOCK_CLI_H
 
+#include <gensock/stream.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+/* code, value, name, when. `gensock help exit-codes` prints this table, gensock(1) repeats it. */
+#define CLI_EXITS(X)                                                                                                   \
+    X(OK, 0, "ok", "done")                                                                                             \
+    X(FAILURE, 1, "failure", "failed for a reason that has no code of its own")                                        \
+    X(USAGE, 2, "usage", "an unknown command or option, a missing argument, a value out of its range")                 \
+    X(REFUSED, 3, "refused", "nobody listens at the address, or no way leads there")                                   \
+    X(TIMEOUT, 4, "timeout", "the time given by --timeout or send_timeout, or the kernel's own, is over")              \
+    X(ADDRESS, 5, "address", "not an address, an unknown scheme or name, not of this machine, or already in use")      \
+    X(PERMISSION, 6, "permission", "not allowed: the address, the option or the file")                                 \
+    X(CHECKSUM, 7, "checksum", "what arrived is not what was sent; nothing is left of it")                             \
+    X(CLOSED, 8, "closed", "the peer left before the end")                                                             \
+    X(FILE, 9, "file", "a file, standard input or standard output cannot be read or written")                          \
+    X(PROTOCOL, 10, "protocol", "the peer speaks something else")
+
+enum cli_exit {
+#define CLI_EXIT_ENUM(code, value, name, when) CLI_##code = (value),
+    CLI_EXITS(CLI_EXIT_ENUM)
+#undef CLI_EXIT_ENUM
+};
+
+int cli_bench(int argc, char **argv);
+int cli_cat(int argc, char **argv);
 int cli_decode(int argc, char **argv);
+int cli_echo(int argc, char **argv);
+int cli_help(int argc, char **argv);
+int cli_recv(int argc, char **argv);
+int cli_send(int argc, char **argv);
+int cli_version(int argc, char **argv);
+
+struct cli_command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *what;
+};
+/* Ends with a row without name. */
+extern const struct cli_command cli_commands[];
+/* The row of a name, or NULL. */
+const struct cli_command *cli_find(const char *name);
+
+/* ---- options.c: arguments ------------------------------------------------------------------------------------------- */
+
+enum { CLI_ARGS_MAX = 2, CLI_OPTS_MAX = 64 };
+
+enum cli_kind { CLI_FLAG, CLI_NUMBER };
+
+/* An option of the command itself: --name, or --name N with least <= N <= most. */
+struct cli_flag {
+    const char *name;
+    enum cli_kind kind;
+    void *value; /* bool *, long * */
+    long least, most;
+};
+
+/* What a command line says. Set command, usage and n_args, add the command's own defaults, then parse. */
+struct cli_args {
+    const char *command;
+    const char *usage;
+    int n_args;                     /* how many arguments there must be */
+    const char *arg[CLI_ARGS_MAX];
+    bool json;
+    int timeout_ms;                 /* --timeout; GS_INFINITY when not given: cli_parse sets it */
+    gs_opt opts[CLI_OPTS_MAX + 1];  /* the defaults, then the user's, in order; ends with GS_OPT_END */
+    size_t n_opts;
+    size_t n_defaults;              /* those that cli_default added */
+};
+
+/* An option in front of the user's. */
+void cli_default(struct cli_args *a, gs_opt o);
+/* Reads --json, --timeout MS, --help, the command's flags (ending with a row without name), and every other --NAME VALUE as
+ * the gen_tcp option of that name. -1: go on; else the exit code, all being said. */
+int cli_parse(struct cli_args *a, int argc, char **argv, const struct cli_flag *flags);
+/* The last option of this name, or NULL. */
+const gs_opt *cli_opt(const struct cli_args *a, int name);
+/* Gives back what cli_parse took. Answers `code`. */
+int cli_args_fini(struct cli_args *a, int code);
+
+/* ---- report.c: errors and JSON ---------------------------------------------------------------------------------------- */
+
+/* One line on stderr: `gensock COMMAND: what: text (atom): detail`. Answers the exit code that stands for the error. */
+int cli_fail(const struct cli_args *a, const char *what, int error);
+/* The same with words of our own and an exit code. */
+__attribute__((format(printf, 3, 4))) int cli_say(const struct cli_args *a, int exit_code, const char *format, ...);
+/* The exit code of an error of the library. */
+int cli_exit_of(int error);
+/* A JSON string with its quotes: bytes that are no UTF-8 become U+FFFD. */
+void cli_json_text(FILE *to, const void *p, size_t n);
+/* Whether bytes are UTF-8 and so survive cli_json_text. */
+bool cli_is_utf8(const void *p, size_t n);
+/* Everything on stdout has arrived there: else says so, and answers CLI_FILE instead of `code`. */
+int cli_finish_stdout(const struct cli_args *a, int code);
+
+/* ---- endpoint.c: where to listen and connect ----------------------------------------------------------------------- */
+
+/* Listens with the options, and prints the bound address as a line of stdout: {"address":"…"} with --json. 0, or the exit
+ * code, all being said. cli_unlisten closes it and removes the path that a unix address has made. */
+int cli_listen(const struct cli_args *a, const char *address, gs_mailbox owner, gs_stream *listener);
+void cli_unlisten(gs_stream listener);
+/* One connection: connects, or listens for one (SIGINT and SIGTERM then clean up and end the process). 0, or the exit code. */
+int cli_open(const struct cli_args *a, const char *address, bool listen, gs_mailbox owner, gs_stream *out);
+
+/* ---- signals.c: SIGINT and SIGTERM ------------------------------------------------------------------------------------- */
+
+/* From now on the first SIGINT or SIGTERM calls on(arg), once, in a thread of its own, instead of ending the process.
+ * 0, -errno. */
+int cli_signals_start(void (*on)(void *arg), void *arg);
+/* Back to normal. Answers the signal that came, or 0. */
+int cli_signals_stop(void);
+/* Ends the process as that signal would have. */
+_Noreturn void cli_die_of(int signal_number);
+
+/* ---- progress.c ---------------------------------------------------------------------------------------------------------- */
+
+/* A line on the terminal, if stderr is one: how much, how fast, how long still. */
+struct cli_progress {
+    bool on;
+    uint64_t total; /* UINT64_MAX: not known */
+    uint64_t began_ns, drawn_ns, drawn_at;
+    double rate;    /* bytes per second, of late */
+};
+uint64_t cli_now_ns(void);
+void cli_progress_start(struct cli_progress *p, uint64_t total);
+void cli_progress_at(struct cli_progress *p, uint64_t done);
+/* Takes the line away. Answers the seconds since the start. */
+double cli_progress_end(struct cli_progress *p);
 
 #endif

@@ -1,0 +1,83 @@
+/* endpoint.c: listening and connecting for the commands. */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+/* The address that others connect to: with the port that the kernel chose. */
+static void bound_text(gs_stream listener, const char *address, char *out, size_t cap)
+{
+    gs_addr bound;
+    char text[GS_ADDR_TEXT_MAX];
+    const char *rest = strstr(address, "://");
+    if (rest && gs_stream_sockname(listener, &bound) == 0 && gs_addr_text(&bound, text, sizeof text) > 0)
+        snprintf(out, cap, "%.*s://%s", (int)(rest - address), address, text);
+    else
+        snprintf(out, cap, "%s", address);
+}
+
+int cli_listen(const struct cli_args *a, const char *address, gs_mailbox owner, gs_stream *listener)
+{
+    char text[GS_ADDR_TEXT_MAX + 64];
+    int e = gs_stream_listen(listener, address, a->opts, owner);
+    if (e < 0)
+        return cli_fail(a, address, e);
+    bound_text(*listener, address, text, sizeof text);
+    if (a->json) {
+        fputs("{\"address\":", stdout);
+        cli_json_text(stdout, text, strlen(text));
+        puts("}");
+    } else {
+        puts(text);
+    }
+    int code = cli_finish_stdout(a, CLI_OK);
+    if (code != CLI_OK)
+        cli_unlisten(*listener);
+    return code;
+}
+
+void cli_unlisten(gs_stream listener)
+{
+    gs_addr bound;
+    char path[GS_ADDR_TEXT_MAX] = "";
+    struct stat st;
+    if (gs_stream_sockname(listener, &bound) == 0) {
+        gs_bytes p = gs_addr_path(&bound);
+        if (p.n > 0 && p.n < sizeof path && p.p[0])
+            memcpy(path, p.p, p.n);
+    }
+    gs_stream_close(listener);
+    if (*path && lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
+        unlink(path);
+}
+
+static void close_listener(void *arg) { gs_stream_close(*(gs_stream *)arg); }
+
+static int accept_one(const struct cli_args *a, const char *address, gs_mailbox owner, gs_stream *out)
+{
+    gs_stream listener;
+    int code = cli_listen(a, address, GS_NO_MAILBOX, &listener);
+    if (code != CLI_OK)
+        return code;
+    gs_stream watched = listener;
+    int e = cli_signals_start(close_listener, &watched);
+    int came = 0;
+    if (e == 0) {
+        e = gs_stream_accept(listener, out, owner, a->timeout_ms, NULL);
+        came = cli_signals_stop();
+    }
+    cli_unlisten(listener);
+    if (came)
+        cli_die_of(came);
+    return e < 0 ? cli_fail(a, address, e) : CLI_OK;
+}
+
+int cli_open(const struct cli_args *a, const char *address, bool listen, gs_mailbox owner, gs_stream *out)
+{
+    if (listen)
+        return accept_one(a, address, owner, out);
+    int e = gs_stream_connect(out, address, a->opts, owner, a->timeout_ms);
+    return e < 0 ? cli_fail(a, address, e) : CLI_OK;
+}

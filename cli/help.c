@@ -1,0 +1,56 @@
+/* help.c: `gensock help [COMMAND | options | exit-codes]`. */
+#include <string.h>
+
+#include "cli.h"
+
+static void print_commands(FILE *to)
+{
+    fprintf(to, "gensock COMMAND …: streams as Erlang's gen_tcp has them, over tcp, unix and what else is registered\n\n");
+    for (const struct cli_command *c = cli_commands; c->name; c++)
+        fprintf(to, "  %-8s %s\n", c->name, c->what);
+    fprintf(to, "\ngensock help COMMAND      how to use one\n"
+                "gensock help options      the gen_tcp options that the commands take\n"
+                "gensock help exit-codes   what they end with\n"
+                "An ADDRESS is scheme://rest: tcp://127.0.0.1:80 tcp://[::1]:80 tcp://:0 unix:///tmp/s unix://@name\n");
+}
+
+static void print_options(void)
+{
+    printf("Every option of gen_tcp has its Erlang name: --NAME VALUE. Their meaning: docs/options.md, inet(3erl).\n\n");
+    for (int i = GS_OPT_END + 1; i < GS_OPT_COUNT; i++)
+        if (gs_opt_name_text(i))
+            printf("  --%s\n", gs_opt_name_text(i));
+    printf("  --inet --inet6 --local (without value)\n\n"
+           "for example: --packet 4 --active once --nodelay true --linger true,5 --ip 127.0.0.1 --raw 6,1,01000000\n");
+}
+
+static void print_exit_codes(void)
+{
+#define PRINT(code, value, name, when) printf("%3d  %-10s  %s\n", value, name, when);
+    CLI_EXITS(PRINT)
+#undef PRINT
+}
+
+int cli_help(int argc, char **argv)
+{
+    struct cli_args a = {.command = "help"};
+    const char *about = argc > 1 ? argv[1] : "help";
+    const struct cli_command *c = cli_find(about);
+    if (argc > 2)
+        return cli_say(&a, CLI_USAGE, "one topic at a time");
+    if (!strcmp(about, "help") || !strcmp(about, "--help")) {
+        print_commands(stdout);
+    } else if (!strcmp(about, "options")) {
+        print_options();
+    } else if (!strcmp(about, "exit-codes")) {
+        print_exit_codes();
+    } else if (c) {
+        char name[16] = "", ask[] = "--help";
+        char *call[] = {name, ask, NULL};
+        snprintf(name, sizeof name, "%s", c->name);
+        return c->run(2, call);
+    } else {
+        return cli_say(&a, CLI_USAGE, "%s: no such topic; `gensock help` lists them", about);
+    }
+    return cli_finish_stdout(&a, CLI_OK);
+}
