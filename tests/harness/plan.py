@@ -7,6 +7,7 @@ A file joins by being dropped into its folder; a comment `runner: tag, tag` in i
     all          only under --all
     timeout N    seconds instead of the suite's
     release      the program (a script) wants the release build's command instead of the sanitized one
+    tree         a check that looks at sources only, and needs no build
 """
 import fnmatch
 import os
@@ -34,7 +35,7 @@ SANITIZER_ENV = {
 class Job:
     id: str
     suite: str
-    build: str              # asan, tsan, release, fuzz
+    build: str              # asan, tsan, release, fuzz; '' none
     target: str             # of ninja
     argv: list
     timeout: int
@@ -53,7 +54,7 @@ def tags_of(path):
         word, _, value = tag.strip().partition(' ')
         if word:
             tags[word] = value.strip() or True
-    unknown = set(tags) - {'serial', 'tsan', 'no-asan', 'all', 'timeout', 'release'}
+    unknown = set(tags) - {'serial', 'tsan', 'no-asan', 'all', 'timeout', 'release', 'tree'}
     if unknown:
         raise SystemExit(f'{path}: unknown runner tag: {", ".join(sorted(unknown))}')
     return tags
@@ -142,8 +143,9 @@ class Plan:
         folder = os.path.join(self.root, 'tests')
         for name in files_in(folder, lambda p: is_script(p) and os.path.basename(p).startswith('check-')):
             path = os.path.join(folder, name)
-            yield Job(id=f'check/{name[6:]}', suite='check', build='release', target='all', argv=[path],
-                      timeout=self.timeout('check', tags_of(path)), env=self.env, source=path)
+            tags = tags_of(path)
+            yield Job(id=f'check/{name[6:]}', suite='check', build='' if 'tree' in tags else 'release', target='all', argv=[path],
+                      timeout=self.timeout('check', tags), env=self.env, source=path)
 
     def fuzz(self):
         folder = os.path.join(self.root, 'fuzz')
