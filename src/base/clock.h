@@ -11,10 +11,10 @@
 
 static inline uint64_t gsi_now(void) { return gsi_sys.now_ns(); }
 
-/* The deadline of a timeout that starts now: < 0 never, 0 the past (try once, read no clock). */
+/* The deadline of a timeout that starts now: GS_INFINITY never, 0 and GS_NOWAIT the past (try once, read no clock). */
 static inline uint64_t gsi_deadline(int timeout_ms)
 {
-    return timeout_ms < 0 ? GSI_NEVER : timeout_ms == 0 ? 0 : gsi_now() + (uint64_t)timeout_ms * GSI_MS;
+    return timeout_ms == -1 ? GSI_NEVER : timeout_ms <= 0 ? 0 : gsi_now() + (uint64_t)timeout_ms * GSI_MS;
 }
 
 /* What is left, for poll and epoll_wait: rounded up so that a wait never ends early; -1 never, 0 over. */

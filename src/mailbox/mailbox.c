@@ -296,6 +296,14 @@ void gsi_source_list(struct gsi_source *s, uint64_t id, enum gsi_list list)
     gsi_unlock(&mb->object);
 }
 
+void gsi_mailbox_ready(struct gsi_mailbox *owner, struct gsi_source *s, uint64_t id)
+{
+    gsi_relock(&owner->object);
+    append(owner, s, ref_of(id), GSI_READY);
+    gsi_mailbox_signal(owner);
+    gsi_unlock(&owner->object);
+}
+
 void gsi_source_unlist(struct gsi_source *s, uint64_t id, enum gsi_list list)
 {
     (void)id;

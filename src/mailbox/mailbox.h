@@ -78,7 +78,7 @@ enum { GSI_HOT = 64 * 1024, GSI_CLAIMS = 32, GSI_SPARES = 4 };
 /* The read buffer of a turn, lent to the source that is served, and the frames of it that were decoded ahead. Turn only. */
 struct gsi_hot {
     uint8_t *p;          /* GSI_HOT bytes */
-    uint8_t *message;    /* a buffer that the last message's views point into, freed at the next receive; or NULL */
+    uint8_t *message;    /* another buffer that the last message's views point into, or NULL: freed at the next receive */
     uint8_t *spare[GSI_SPARES];
     int spares;
     struct {
@@ -87,7 +87,10 @@ struct gsi_hot {
         uint32_t head; /* bytes of framing before p */
     } claim[GSI_CLAIMS];
     uint32_t claim_at, claims;
+    const uint8_t *claim_bytes_end; /* behind the last claimed frame */
     void *claim_user;
+    bool in_use;         /* `message` holds input that the current source has not delivered yet */
+    uint32_t served;     /* messages of the current batch */
 };
 
 struct gsi_mailbox {
@@ -122,7 +125,6 @@ struct gsi_mailbox {
     struct gsi_note *inbox, **inbox_end;
     size_t posts, post_limit;
     struct gsi_timers timers;
-    struct gsi_mailbox *flush_next; /* the flusher's list; its mutex */
     uint32_t flush_epoch;           /* flusher only */
 };
 
@@ -151,6 +153,9 @@ void gsi_source_release(struct gsi_source *s, uint64_t id);
 void gsi_source_list(struct gsi_source *s, uint64_t id, enum gsi_list list);
 void gsi_source_unlist(struct gsi_source *s, uint64_t id, enum gsi_list list);
 static inline void gsi_source_ready(struct gsi_source *s, uint64_t id) { gsi_source_list(s, id, GSI_READY); }
+
+/* The same as gsi_source_ready for who cannot lock the source, but keeps its owner from changing. */
+void gsi_mailbox_ready(struct gsi_mailbox *owner, struct gsi_source *s, uint64_t id);
 
 /* Mailbox locked. Up to `cap` ids of a list, from its front. */
 size_t gsi_list_ids(struct gsi_mailbox *mb, enum gsi_list list, uint64_t *out, size_t cap);

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/seam.h"
 #include "mailbox/receive.h"
+#include "packet/packet.h"
 
 struct gsi_note *gsi_note_new(gs_msg_kind kind)
 {
@@ -174,37 +175,6 @@ int gs_timer_cancel(gs_mailbox h, uint64_t ref)
 
 /* ---- a message that outlives its views ---- */
 
-/* Moves a view of the old bytes into the copy; static texts stay. */
-static void rebase(gs_bytes *b, const uint8_t *from, size_t n, uint8_t *to)
-{
-    uintptr_t at = (uintptr_t)b->p, start = (uintptr_t)from;
-    if (b->p && at >= start && at <= start + n)
-        b->p = to + (at - start);
-}
-
-static void rebase_packet(gs_packet *p, const uint8_t *from, size_t n, uint8_t *to)
-{
-    rebase(&p->data, from, n, to);
-    rebase(&p->header, from, n, to);
-    switch (p->kind) {
-    case GS_PK_HTTP_REQUEST:
-        rebase(&p->u.request.name, from, n, to);
-        rebase(&p->u.request.host, from, n, to);
-        rebase(&p->u.request.path, from, n, to);
-        break;
-    case GS_PK_HTTP_RESPONSE:
-        rebase(&p->u.response.phrase, from, n, to);
-        break;
-    case GS_PK_HTTP_HEADER:
-        rebase(&p->u.field.name, from, n, to);
-        rebase(&p->u.field.original, from, n, to);
-        rebase(&p->u.field.value, from, n, to);
-        break;
-    default:
-        break;
-    }
-}
-
 int gs_msg_keep(const gs_msg *m, gs_msg *kept)
 {
     if (!m || !kept)
@@ -224,10 +194,8 @@ int gs_msg_keep(const gs_msg *m, gs_msg *kept)
         memcpy(copy, b.p, b.n);
     kept->block = copy;
     if (data) {
-        /* a built header name lives in the packet itself */
-        if (m->packet.kind == GS_PK_HTTP_HEADER && m->packet.u.field.name.p == (const uint8_t *)m->packet.name_buffer)
-            kept->packet.u.field.name.p = (const uint8_t *)kept->packet.name_buffer;
-        rebase_packet(&kept->packet, b.p, b.n, copy);
+        gsi_packet_copy(&kept->packet, &m->packet);
+        gsi_packet_rebase(&kept->packet, b, copy);
     } else
         kept->post.body.p = copy;
     return 0;

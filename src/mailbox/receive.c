@@ -341,7 +341,7 @@ static void drop_last(struct gsi_mailbox *mb)
         gsi_note_free(mb->delivered);
         mb->delivered = NULL;
     }
-    if (mb->hot.message) {
+    if (mb->hot.message && !(mb->current && mb->hot.in_use)) {
         gsi_free(mb->hot.message);
         mb->hot.message = NULL;
     }
@@ -357,6 +357,7 @@ static bool go_on(struct gsi_mailbox *mb, const struct wanted *w, gs_msg *m)
     } else
         ops_of(id)->park(mb, id);
     mb->current = 0;
+    mb->hot.in_use = false;
     return false;
 }
 

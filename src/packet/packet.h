@@ -83,6 +83,9 @@ static inline void gsi_packet_copy(gs_packet *to, const gs_packet *from)
         to->u.field.name.p = (const uint8_t *)to->name_buffer;
 }
 
+/* The views of p that lie in `from` lie in the same bytes at `to` afterwards. */
+void gsi_packet_rebase(gs_packet *p, gs_bytes from, uint8_t *to);
+
 /* {packet, http} on a stream: headers follow a request or status line, and the next line follows their end. The type to
  * decode the next packet with, from the stream's option, the type just used and the kind it gave; an option other than
  * http and http_bin never changes. */

@@ -14,6 +14,8 @@ struct gs_io {
     const struct gs_transport *lower; /* for layers: the bytes below */
     void *lower_ctx;
     void (*ready)(struct gs_io *io, bool readable, bool writable); /* the stream's; NULL while none listens */
+    uint8_t *early; /* a layer's: bytes that were received before it was put on: gs_io_readv gives them first; gsi_free */
+    size_t early_at, early_n;
     _Atomic int readable, writable; /* set by gs_transport_ready, cleared by the stream before it tries */
 };
 

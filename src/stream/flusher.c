@@ -1,0 +1,324 @@
+/* flusher.c: the one thread that finishes output whose owner is away, and what close leaves behind.
+ *
+ * It sleeps unless a mailbox has corked or stuck output, or a closed stream still has some. A mailbox is away when it was not
+ * received from for a whole tick and does not sleep inside gs_receive either (then it would see the descriptor itself). The
+ * thread is made with the first unsent byte and joined at the end of the process, which waits for what is left.
+ */
+#include <pthread.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "stream/stream.h"
+
+enum {
+    TICK_MS = 2,
+    QUIET_TICKS = 25,      /* a mailbox without output is watched that long: it may cork again */
+    PROGRESS_MS = 10000,   /* a closed stream may stand still that long */
+    AWAY_MAX = 64,         /* streams of one mailbox looked at in one tick */
+    LEFT_ID_FD = 0,
+};
+
+struct watch {
+    uint64_t mailbox;
+    uint32_t epoch, quiet;
+};
+
+/* A closed stream with output: resets at its deadline; without linger every progress moves that. */
+struct left {
+    uint64_t id, deadline;
+    size_t queued;
+    bool fixed;
+};
+
+static struct {
+    pthread_mutex_t mutex; /* guards what follows; a leaf lock */
+    bool running, stopping, signaled;
+    pid_t pid;
+    pthread_t thread;
+    int event_fd;
+    struct gsi_poller poller;
+    uint64_t *fresh; /* mailboxes that came since the last tick */
+    size_t fresh_n, fresh_cap;
+    struct left *left;
+    size_t left_n, left_cap;
+    /* the thread's own */
+    struct watch *watch;
+    size_t watch_n, watch_cap;
+} f = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+/* Room for one more element. */
+static bool grow(void *array, size_t *cap, size_t n, size_t size)
+{
+    void **at = array;
+    if (n < *cap)
+        return true;
+    size_t more = *cap ? *cap * 2 : 16;
+    void *p = gsi_realloc(*at, more * size);
+    if (!p)
+        return false;
+    *at = p;
+    *cap = more;
+    return true;
+}
+
+/* ---- closed streams ---- */
+
+/* The dying stream of an id, locked; or NULL: it is gone. */
+static struct stream *lock_left(uint64_t id)
+{
+    struct stream *s;
+    if (gsi_peek(GSI_STREAM, id, &s) < 0)
+        return NULL;
+    gsi_relock(&s->source.object);
+    return s;
+}
+
+static uint64_t deadline_of(const struct stream *s, uint64_t now)
+{
+    int linger = s->profile->linger_seconds;
+    return now + (linger > 0 ? (uint64_t)linger * 1000 : PROGRESS_MS) * GSI_MS;
+}
+
+/* One try. True: the stream is gone. */
+static bool advance_left(struct left *l, uint64_t now)
+{
+    struct stream *s = lock_left(l->id);
+    if (!s)
+        return true;
+    (void)output_flush(s, l->id);
+    size_t queued = out_len(s);
+    if (queued && queued < l->queued && !l->fixed)
+        l->deadline = deadline_of(s, now);
+    l->queued = queued;
+    if (queued && now < l->deadline) {
+        stream_unlock(s);
+        return false;
+    }
+    flusher_forget(s, l->id);
+    stream_destroy(s, queued > 0 || s->send_error);
+    return true;
+}
+
+static void advance_all_left(void)
+{
+    uint64_t now = gsi_now();
+    for (size_t i = 0;;) {
+        pthread_mutex_lock(&f.mutex);
+        bool end = i >= f.left_n;
+        struct left l = end ? (struct left){0} : f.left[i];
+        pthread_mutex_unlock(&f.mutex);
+        if (end)
+            return;
+        bool gone = advance_left(&l, now);
+        pthread_mutex_lock(&f.mutex); /* only this thread takes out; others append */
+        f.left[i] = gone ? f.left[--f.left_n] : l;
+        pthread_mutex_unlock(&f.mutex);
+        i += !gone;
+    }
+}
+
+/* ---- mailboxes that are away ---- */
+
+static void flush_for(uint64_t id)
+{
+    struct stream *s;
+    if (stream_lock((gs_stream){id}, &s) < 0)
+        return;
+    if (s->source.owner && s->state == OPEN) {
+        if (s->corked)
+            output_uncork(s, id);
+        else if (s->out)
+            (void)output_flush(s, id);
+        if (s->stuck && !s->in_flusher && !descriptorless(s))
+            s->in_flusher = gsi_poller_set(&f.poller, s->fd, id, EPOLLOUT, false) == 0;
+    }
+    stream_unlock(s);
+}
+
+/* True: watch it no longer. */
+static bool look_at(struct watch *w)
+{
+    struct gsi_mailbox *mb;
+    uint64_t ids[AWAY_MAX + 1];
+    size_t n = 0;
+    if (gsi_mailbox_lock((gs_mailbox){w->mailbox}, &mb) < 0)
+        return true;
+    uint32_t epoch = atomic_load_explicit(&mb->epoch, memory_order_relaxed);
+    uint64_t corked = atomic_load_explicit(&mb->corked, memory_order_relaxed);
+    bool away = epoch == w->epoch && !mb->sleeping;
+    bool output = corked || mb->head[GSI_OUTPUT];
+    if (away && output) {
+        n = gsi_list_ids(mb, GSI_OUTPUT, ids, AWAY_MAX);
+        if (corked)
+            ids[n++] = corked;
+    }
+    w->quiet = output ? 0 : w->quiet + 1;
+    w->epoch = epoch;
+    bool drop = w->quiet > QUIET_TICKS;
+    if (drop)
+        atomic_store_explicit(&mb->watched, 0, memory_order_relaxed);
+    gsi_unlock(&mb->object);
+    for (size_t i = 0; i < n; i++)
+        flush_for(ids[i]);
+    return drop;
+}
+
+static void take_fresh(void)
+{
+    pthread_mutex_lock(&f.mutex);
+    for (size_t i = 0; i < f.fresh_n && grow(&f.watch, &f.watch_cap, f.watch_n, sizeof *f.watch); i++)
+        f.watch[f.watch_n++] = (struct watch){.mailbox = f.fresh[i]};
+    f.fresh_n = 0;
+    pthread_mutex_unlock(&f.mutex);
+}
+
+/* ---- the thread ---- */
+
+static void serve_events(int timeout_ms)
+{
+    struct gsi_event e[GSI_EVENTS];
+    int n = gsi_poller_wait(&f.poller, e, timeout_ms);
+    for (int i = 0; i < n; i++) {
+        if (e[i].id != LEFT_ID_FD) {
+            flush_for(e[i].id);
+            continue;
+        }
+        uint64_t count;
+        if (gsi_sys.read(f.event_fd, &count, sizeof count) < 0)
+            count = 0;
+        pthread_mutex_lock(&f.mutex);
+        f.signaled = false;
+        pthread_mutex_unlock(&f.mutex);
+    }
+}
+
+static int next_timeout(bool *end)
+{
+    pthread_mutex_lock(&f.mutex);
+    bool left = f.left_n, fresh = f.fresh_n;
+    *end = f.stopping && !left;
+    pthread_mutex_unlock(&f.mutex);
+    return *end || fresh ? 0 : f.watch_n ? TICK_MS : left ? 10 * TICK_MS : -1;
+}
+
+static void *run(void *unused)
+{
+    (void)unused;
+    pthread_setname_np(pthread_self(), "gs-flusher");
+    uint64_t ticked = 0;
+    for (bool end = false; !end;) {
+        int timeout_ms = next_timeout(&end);
+        if (end)
+            break;
+        serve_events(timeout_ms);
+        take_fresh();
+        advance_all_left();
+        uint64_t now = gsi_now();
+        if (now - ticked < TICK_MS * GSI_MS)
+            continue;
+        ticked = now;
+        for (size_t i = 0; i < f.watch_n;)
+            if (look_at(&f.watch[i]))
+                f.watch[i] = f.watch[--f.watch_n];
+            else
+                i++;
+    }
+    return NULL;
+}
+
+/* Mutex held. */
+static bool start(void)
+{
+    if (f.running)
+        return true;
+    if (gsi_poller_open(&f.poller) < 0)
+        return false;
+    f.event_fd = gsi_sys.eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (f.event_fd >= 0) {
+        f.pid = getpid();
+        f.running = gsi_poller_set(&f.poller, f.event_fd, LEFT_ID_FD, EPOLLIN, false) == 0 &&
+                    gsi_sys.thread_create(&f.thread, run, NULL) == 0;
+        if (!f.running)
+            gsi_sys.close(f.event_fd);
+    }
+    if (!f.running)
+        gsi_poller_close(&f.poller);
+    return f.running;
+}
+
+static void poke_locked(void)
+{
+    if (!f.running || f.signaled)
+        return;
+    f.signaled = true;
+    gsi_signal(f.event_fd);
+}
+
+void flusher_poke(void)
+{
+    pthread_mutex_lock(&f.mutex);
+    poke_locked();
+    pthread_mutex_unlock(&f.mutex);
+}
+
+void flusher_watch(struct gsi_mailbox *mb)
+{
+    if (atomic_exchange_explicit(&mb->watched, 1, memory_order_relaxed))
+        return;
+    pthread_mutex_lock(&f.mutex);
+    bool taken = start() && grow(&f.fresh, &f.fresh_cap, f.fresh_n, sizeof *f.fresh);
+    if (taken) {
+        f.fresh[f.fresh_n++] = mb->id;
+        poke_locked();
+    }
+    pthread_mutex_unlock(&f.mutex);
+    if (!taken) /* the owner flushes by itself; the next send tries to start it again */
+        atomic_store_explicit(&mb->watched, 0, memory_order_relaxed);
+}
+
+bool flusher_take(struct stream *s, uint64_t id)
+{
+    uint64_t now = gsi_now();
+    pthread_mutex_lock(&f.mutex);
+    bool taken = !f.stopping && start() && grow(&f.left, &f.left_cap, f.left_n, sizeof *f.left);
+    if (taken) {
+        f.left[f.left_n++] = (struct left){.id = id,
+                                           .deadline = deadline_of(s, now),
+                                           .queued = out_len(s),
+                                           .fixed = s->profile->linger_seconds > 0};
+        poke_locked();
+    }
+    pthread_mutex_unlock(&f.mutex);
+    return taken;
+}
+
+void flusher_forget(struct stream *s, uint64_t id)
+{
+    if (!s->in_flusher)
+        return;
+    (void)gsi_poller_set(&f.poller, s->fd, id, 0, true);
+    s->in_flusher = false;
+}
+
+/* The end of the process waits for what close left behind, as long as that makes progress. */
+__attribute__((destructor)) static void stop(void)
+{
+    pthread_mutex_lock(&f.mutex);
+    bool join = f.running && f.pid == getpid();
+    f.stopping = true;
+    if (join) {
+        f.signaled = false;
+        poke_locked();
+    }
+    pthread_mutex_unlock(&f.mutex);
+    if (!join)
+        return;
+    pthread_join(f.thread, NULL);
+    gsi_sys.close(f.event_fd);
+    gsi_poller_close(&f.poller);
+    gsi_free(f.fresh);
+    gsi_free(f.left);
+    gsi_free(f.watch);
+    f.running = false;
+}

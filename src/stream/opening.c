@@ -1,0 +1,296 @@
+/* opening.c: the steps from an address to an open stream: look up, connect, the base's handshake, layer by layer. Blocking calls
+ * and nowait calls take the same steps; the first wait between them, the second are advanced by the mailbox.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+#include "net/addr.h"
+#include "net/resolve.h"
+#include "stream/stream.h"
+
+enum { ADDRESSES_MAX = 16, RETRY_MS = 5 };
+
+const char *netns_of(const gs_opt *opts)
+{
+    const gs_opt *o = gsi_opts_find(opts, GS_OPT_NETNS);
+    return o ? o->v.s : NULL;
+}
+
+static void opening_destroy(struct opening *o)
+{
+    if (!o)
+        return;
+    (void)gsi_resolve_cancel(o->request);
+    const gs_opt *fd = gsi_opts_find(o->opts, GS_OPT_FD);
+    if (fd && !o->fd_taken) /* taken, also on failure */
+        gsi_sys.close((int)fd->v.i);
+    gsi_free(o->address);
+    gsi_free(o->host);
+    gsi_free(o->opts);
+    gsi_free(o->addr);
+    gsi_free(o);
+}
+
+/* The stream is dying, or its opening is over: then no look-up runs, whose end would wait for this lock. */
+void opening_free(struct stream *s)
+{
+    if (!s->more || !s->more->opening)
+        return;
+    opening_destroy(s->more->opening);
+    s->more->opening = NULL;
+}
+
+static int split_host(struct opening *o)
+{
+    if (!(o->stack.base->flags & GS_T_HOST))
+        return 0;
+    o->host = gsi_alloc(GSI_HOST_MAX + 1);
+    if (!o->host)
+        return -ENOMEM;
+    return gsi_hostport_split(o->stack.rest, o->host, GSI_HOST_MAX + 1, &o->port);
+}
+
+int opening_new(struct stream *s, uint64_t id, const char *address, const gs_opt *opts)
+{
+    struct more *more = stream_more(s);
+    struct opening *o = more ? gsi_zalloc(sizeof *o) : NULL;
+    if (!o)
+        return -ENOMEM;
+    more->opening = o;
+    s->state = OPENING;
+    o->stream = id;
+    o->opts = gsi_opts_join(opts, NULL);
+    o->address = gsi_strdup(address);
+    if (!o->opts) { /* taken, also on failure */
+        const gs_opt *fd = gsi_opts_find(opts, GS_OPT_FD);
+        if (fd)
+            gsi_sys.close((int)fd->v.i);
+    }
+    if (!o->opts || !o->address)
+        return -ENOMEM;
+    int e = gsi_stack_parse(o->address, &o->stack);
+    if (e < 0)
+        return e;
+    o->layers_left = o->stack.layers;
+    return split_host(o);
+}
+
+static struct gsi_host host_of(const struct opening *o, int family, const char *netns)
+{
+    return (struct gsi_host){.name = o->host, .port = o->port, .family = family, .netns = netns};
+}
+
+static int keep_addresses(struct opening *o, const gs_addr *a, int n)
+{
+    o->addr = gsi_alloc((size_t)n * sizeof *a);
+    if (!o->addr)
+        return -ENOMEM;
+    memcpy(o->addr, a, (size_t)n * sizeof *a);
+    o->n = n;
+    return 0;
+}
+
+/* On a resolver thread. Cancelled before o goes. */
+static void resolved(void *arg, int n, const gs_addr *a)
+{
+    struct opening *o = arg;
+    struct stream *s;
+    if (stream_lock((gs_stream){o->stream}, &s) < 0)
+        return;
+    o->looking_up = false;
+    o->error = n < 0 ? n : keep_addresses(o, a, n);
+    if (s->source.owner)
+        gsi_source_ready(&s->source, o->stream);
+    gsi_wake(&s->source.object);
+    stream_unlock(s);
+}
+
+int opening_look_up(struct stream *s)
+{
+    struct opening *o = s->more->opening;
+    if (!o->host)
+        return 0;
+    const gs_opt *family = gsi_opts_find(o->opts, GS_OPT_FAMILY);
+    struct gsi_host h = host_of(o, family ? (int)family->v.i : 0, netns_of(o->opts));
+    gs_addr one;
+    int n = gsi_resolve_numeric(&h, &one);
+    if (n != 0)
+        return n < 0 ? n : keep_addresses(o, &one, 1);
+    o->looking_up = true;
+    return gsi_resolve_start(&h, resolved, o, &o->request);
+}
+
+/* ---- steps ---- */
+
+static void set_transport(struct stream *s, const struct gs_transport *t, void *ctx)
+{
+    size_t buffered;
+    s->t = t;
+    s->ctx = ctx;
+    if (!s->more || !s->more->layers)
+        s->fd = t->poll(ctx, &buffered);
+}
+
+static int connect_next(struct stream *s, uint64_t id, struct opening *o)
+{
+    const struct gs_transport *base = o->stack.base;
+    struct gs_io brief = {.netns = netns_of(o->opts)}, *io = &brief;
+    if (!(base->flags & GS_T_KERNEL)) {
+        if (!s->more->io && !(s->more->io = stream_io_new(s, id, netns_of(o->opts))))
+            return -ENOMEM;
+        stream_io_owner(s, s->source.owner);
+        io = stream_io(s->more->io);
+    }
+    gs_target to = {.rest = o->stack.rest, .addr = o->host ? &o->addr[o->at] : NULL};
+    void *ctx = NULL;
+    o->fd_taken = true;
+    int e = base->connect(io, &to, o->opts, &ctx);
+    if (e == 0 || e == -EINPROGRESS)
+        set_transport(s, base, ctx);
+    o->handshaking = e == -EINPROGRESS;
+    return e == -EINPROGRESS ? 0 : e;
+}
+
+static int push_layer(struct stream *s, struct opening *o)
+{
+    struct more *m = s->more;
+    if (!m->layer && !(m->layer = gsi_zalloc(GSI_LAYERS_MAX * sizeof *m->layer)))
+        return -ENOMEM;
+    if (m->layers == GSI_LAYERS_MAX)
+        return GS_ENOUPGRADE;
+    struct layer *l = &m->layer[m->layers];
+    l->io.lower = s->t;
+    l->io.lower_ctx = s->ctx;
+    l->t = o->stack.layer[--o->layers_left];
+    gs_target at = {.rest = o->stack.rest};
+    int e = l->t->upgrade(&l->io, o->server, &at, o->opts, &l->ctx);
+    if (e < 0)
+        return e;
+    if (!m->layers) {
+        m->base = s->t;
+        m->base_ctx = s->ctx;
+    }
+    m->layers++;
+    set_transport(s, l->t, l->ctx);
+    o->handshaking = true;
+    return 0;
+}
+
+static bool wants(int e) { return e == GS_EWANT_READ || e == GS_EWANT_WRITE || e == -EINPROGRESS || e == -EAGAIN; }
+
+int opening_step(struct stream *s, uint64_t id)
+{
+    struct opening *o = s->more->opening;
+    if (o->looking_up)
+        return GS_ESELECT;
+    if (o->error)
+        return o->error;
+    for (;;) {
+        int e = 0;
+        if (!s->t)
+            e = connect_next(s, id, o);
+        if (e == 0 && o->handshaking) {
+            if (s->more->io)
+                atomic_store(&stream_io(s->more->io)->readable, 0), atomic_store(&stream_io(s->more->io)->writable, 0);
+            e = s->t->handshake(s->ctx);
+            if (wants(e))
+                return e == -EINPROGRESS ? GS_EWANT_WRITE : e == -EAGAIN ? GS_EWANT_READ : e;
+        }
+        if (e == -EAGAIN) /* a full backlog of a unix listener: nothing tells when there is room */
+            return -EAGAIN;
+        if (e < 0 && !s->more->layers && o->at + 1 < o->n) {
+            (void)stream_arm(s, id, 0);
+            stream_close_transport(s, false);
+            o->at++;
+            continue;
+        }
+        if (e < 0)
+            return e;
+        o->handshaking = false;
+        if (!o->layers_left) {
+            s->state = OPEN;
+            return 0;
+        }
+        if ((e = push_layer(s, o)) < 0)
+            return e;
+    }
+}
+
+int opening_finish(struct stream *s, uint64_t id, uint64_t deadline_ns)
+{
+    for (;;) {
+        int e = opening_step(s, id);
+        if (e == 0) {
+            opening_free(s);
+            stream_trim(s);
+            active_changed(s, id);
+            return 0;
+        }
+        if (e == GS_EWANT_READ || e == GS_EWANT_WRITE)
+            e = stream_wait(s, e == GS_EWANT_READ ? POLLIN : POLLOUT, deadline_ns);
+        else if (e == GS_ESELECT)
+            e = stream_wait(s, 0, deadline_ns);
+        else if (e == -EAGAIN) {
+            uint64_t retry = gsi_deadline(RETRY_MS);
+            bool last = deadline_ns && deadline_ns <= retry;
+            e = stream_wait(s, 0, !deadline_ns ? 0 : last ? deadline_ns : retry);
+            if (e == GS_ETIMEOUT && deadline_ns && !last)
+                e = 0;
+        }
+        if (e < 0)
+            return e;
+        if (s->state == OPEN) /* somebody else took the last step */
+            return 0;
+    }
+}
+
+/* A nowait call's end, or the end of an accepted connection's handshake. */
+static void conclude(struct stream *s, uint64_t id, int error)
+{
+    struct opening *o = s->more->opening;
+    if (o->tell) {
+        o->error = error;
+        s->tell_open = true;
+        (void)stream_arm(s, id, 0);
+        gsi_source_ready(&s->source, id);
+        return;
+    }
+    s->state = OPEN;
+    opening_free(s);
+    stream_trim(s);
+    if (error < 0)
+        input_ended(s, error);
+    active_changed(s, id);
+}
+
+void opening_advance(struct stream *s, uint64_t id)
+{
+    if (s->tell_open)
+        return;
+    int e = opening_step(s, id);
+    if (e == GS_ESELECT)
+        return;
+    if (e == GS_EWANT_READ || e == GS_EWANT_WRITE) {
+        e = stream_arm(s, id, e == GS_EWANT_READ ? EPOLLIN : EPOLLOUT);
+        if (e < 0)
+            conclude(s, id, e);
+    } else if (e == -EAGAIN) {
+        e = gsi_source_wake_at(&s->source, id, gsi_deadline(RETRY_MS));
+        if (e < 0)
+            conclude(s, id, e);
+    } else
+        conclude(s, id, e);
+}
+
+bool opening_said(struct stream *s, uint64_t id, gs_msg *m)
+{
+    struct opening *o = s->more->opening;
+    *m = (gs_msg){.kind = o->tell, .error = o->error, .stream = {id}, .user = s->user};
+    s->tell_open = false;
+    opening_free(s);
+    stream_trim(s);
+    if (m->error == 0)
+        active_changed(s, id);
+    return true;
+}

@@ -1,0 +1,261 @@
+/* output.c: what was sent and has not left: the queue of a stream with an owner.
+ *
+ * It holds corked replies while a batch runs, and what the transport did not take (then the stream is stuck: its descriptor is
+ * watched for room, it is on its owner's output list, and the flusher looks after it while the owner is away).
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "stream/stream.h"
+
+enum { OUTPUT_MIN = 4096, USER_PIECES = 16, PIECES = 2 * OUTPUT_REFS + 1 + USER_PIECES };
+
+static size_t total_of(const struct iovec *iov, int n)
+{
+    size_t total = 0;
+    for (int i = 0; i < n; i++)
+        total += iov[i].iov_len;
+    return total;
+}
+
+/* Room for n more bytes behind the end. */
+static int reserve(struct stream *s, size_t n)
+{
+    struct output *o = s->out;
+    size_t end = o ? o->end : 0;
+    if (o && o->cap - end >= n)
+        return 0;
+    if (n > SIZE_MAX / 4 || end > SIZE_MAX / 4)
+        return -ENOMEM;
+    size_t cap = 2 * (end + n) < OUTPUT_MIN ? OUTPUT_MIN : 2 * (end + n);
+    struct output *fresh = gsi_realloc(o, sizeof *fresh + cap);
+    if (!fresh)
+        return -ENOMEM;
+    if (!o)
+        memset(fresh, 0, sizeof *fresh);
+    fresh->cap = cap;
+    s->out = fresh;
+    return 0;
+}
+
+static void put(struct output *o, const void *p, size_t n)
+{
+    if (n)
+        memcpy(o->d + o->end, p, n);
+    o->end += n;
+}
+
+/* Appends iov without its first `skip` bytes. */
+static int append_rest(struct stream *s, const struct iovec *iov, int n, size_t skip)
+{
+    int e = reserve(s, total_of(iov, n) - skip);
+    if (e < 0)
+        return e;
+    for (int i = 0; i < n; i++) {
+        size_t len = iov[i].iov_len, from = skip < len ? skip : len;
+        skip -= from;
+        put(s->out, (const uint8_t *)iov[i].iov_base + from, len - from);
+    }
+    return 0;
+}
+
+int output_append(struct stream *s, const struct iovec *iov, int n) { return append_rest(s, iov, n, 0); }
+
+int output_add_ref(struct stream *s, const void *p, size_t n)
+{
+    if (s->out && s->out->refs == OUTPUT_REFS)
+        return -ENOMEM;
+    int e = reserve(s, 0);
+    if (e == 0 && !s->out)
+        e = reserve(s, OUTPUT_MIN / 2);
+    if (e < 0)
+        return e;
+    struct output *o = s->out;
+    o->ref[o->refs].at = o->end;
+    o->ref[o->refs].p = p;
+    o->ref[o->refs++].n = n;
+    o->ref_bytes += n;
+    return 0;
+}
+
+void output_free(struct stream *s)
+{
+    gsi_free(s->out);
+    s->out = NULL;
+}
+
+/* The queue as pieces, in order. */
+static int pieces_of(const struct output *o, struct iovec *v)
+{
+    int n = 0;
+    size_t at = o->at;
+    for (uint32_t i = 0; i < o->refs; i++) {
+        if (o->ref[i].at > at)
+            v[n++] = (struct iovec){(void *)(uintptr_t)(o->d + at), o->ref[i].at - at};
+        at = o->ref[i].at;
+        v[n++] = (struct iovec){(void *)(uintptr_t)o->ref[i].p, o->ref[i].n};
+    }
+    if (o->end > at)
+        v[n++] = (struct iovec){(void *)(uintptr_t)(o->d + at), o->end - at};
+    return n;
+}
+
+/* ---- states ---- */
+
+static void no_longer_stuck(struct stream *s, uint64_t id)
+{
+    s->stuck = s->delayed = false;
+    if (s->source.owner) {
+        if (stream_arm(s, id, s->armed & ~(uint32_t)EPOLLOUT) < 0)
+            s->armed |= EPOLLOUT; /* stays watched: the next event tries again */
+        gsi_source_unlist(&s->source, id, GSI_OUTPUT);
+    }
+    flusher_forget(s, id);
+}
+
+static void stuck(struct stream *s, uint64_t id)
+{
+    if (s->stuck)
+        return;
+    s->stuck = true;
+    if (!s->source.owner)
+        return;
+    if (stream_arm(s, id, s->armed | EPOLLOUT) < 0) {
+        /* No memory for the kernel's watch: the flusher retries by its tick. */
+    }
+    gsi_source_list(&s->source, id, GSI_OUTPUT);
+    flusher_watch(s->source.owner);
+}
+
+/* Below the low watermark: who waits may go on. */
+static void relieved(struct stream *s, uint64_t id)
+{
+    gsi_wake(&s->source.object);
+    if (s->want_drained) {
+        s->want_drained = false;
+        s->tell_drained = true;
+        if (s->source.owner)
+            gsi_source_ready(&s->source, id);
+    }
+}
+
+/* Writing is over for good. Reading is not: what the peer sent before comes first, then the kernel tells the end. */
+static int output_failed(struct stream *s, uint64_t id, int error)
+{
+    bool peer_gone = error == -EPIPE || error == -ECONNRESET;
+    s->send_error = error;
+    output_free(s);
+    if (s->stuck || s->delayed)
+        no_longer_stuck(s, id);
+    if (!peer_gone || s->shut_pending) {
+        s->shut_pending = false;
+        input_ended(s, error);
+    }
+    relieved(s, id);
+    if (s->source.owner && s->eof == END_SEEN)
+        gsi_source_ready(&s->source, id);
+    return stream_end_code(s, error);
+}
+
+static int all_gone(struct stream *s, uint64_t id)
+{
+    output_free(s);
+    if (s->stuck || s->delayed)
+        no_longer_stuck(s, id);
+    relieved(s, id);
+    if (!s->shut_pending)
+        return 0;
+    s->shut_pending = false;
+    int e = stream_shutdown_now(s, GS_SHUT_WRITE);
+    return e < 0 && e != -ENOTCONN ? output_failed(s, id, e) : 0;
+}
+
+/* ---- writing ---- */
+
+static ssize_t write_once(struct stream *s, const struct iovec *v, int n)
+{
+    if (descriptorless(s) && s->more && s->more->io)
+        atomic_store(&stream_io(s->more->io)->writable, 0);
+    ssize_t k;
+    do
+        k = s->t->writev(s->ctx, v, n);
+    while (k == -EINTR);
+    return k == -EAGAIN || k == GS_EWANT_READ || k == GS_EWANT_WRITE ? 0 : k;
+}
+
+/* k bytes of queue and iov have left; the rest becomes the queue. */
+static int keep_rest(struct stream *s, const struct iovec *pieces, int n_pieces, const struct iovec *iov, int n, size_t k)
+{
+    size_t queued = out_len(s);
+    struct output *o = s->out;
+    if (o && o->refs) { /* the owner's memory is about to be read into: everything is copied out of it */
+        s->out = NULL;
+        int e = append_rest(s, pieces, n_pieces, k < queued ? k : queued);
+        if (e == 0)
+            e = append_rest(s, iov, n, k > queued ? k - queued : 0);
+        gsi_free(o);
+        return e;
+    }
+    if (o && k < queued) {
+        o->at += k;
+        if (o->at > o->cap / 2) { /* moving less than half: amortised */
+            memmove(o->d, o->d + o->at, o->end - o->at);
+            o->end -= o->at;
+            o->at = 0;
+        }
+        return append_rest(s, iov, n, 0);
+    }
+    if (o)
+        o->at = o->end = 0;
+    return append_rest(s, iov, n, k - queued);
+}
+
+int output_write(struct stream *s, uint64_t id, const struct iovec *iov, int n)
+{
+    if (s->send_error)
+        return stream_end_code(s, s->send_error);
+    if (n && (s->stuck || s->writer)) /* its turn comes */
+        return output_append(s, iov, n);
+    if (s->writer)
+        return 0;
+    struct iovec v[PIECES];
+    int n_pieces = s->out ? pieces_of(s->out, v) : 0;
+    if (n > USER_PIECES && n_pieces) {
+        int e = output_write(s, id, NULL, 0);
+        return e < 0 ? e : output_write(s, id, iov, n);
+    }
+    size_t queued = out_len(s), total = queued + total_of(iov, n);
+    if (!total)
+        return all_gone(s, id);
+
+    ssize_t k;
+    if (n > USER_PIECES)
+        k = write_once(s, iov, n);
+    else {
+        for (int i = 0; i < n; i++)
+            v[n_pieces + i] = iov[i];
+        k = write_once(s, v, n_pieces + n);
+    }
+    if (k < 0)
+        return output_failed(s, id, (int)k);
+    if ((size_t)k == total)
+        return s->out || s->stuck || s->delayed || s->shut_pending ? all_gone(s, id) : 0;
+    int e = keep_rest(s, v, n_pieces, iov, n, (size_t)k);
+    if (e < 0) /* a packet is cut in two and cannot be kept: the stream ends, unless nothing of it has left */
+        return k == 0 && !queued ? e : output_failed(s, id, e);
+    stuck(s, id);
+    if (out_len(s) <= s->profile->low)
+        relieved(s, id);
+    return 0;
+}
+
+void output_uncork(struct stream *s, uint64_t id)
+{
+    if (!s->corked)
+        return;
+    s->corked = false;
+    if (s->source.owner)
+        atomic_store_explicit(&s->source.owner->corked, 0, memory_order_relaxed);
+    if (s->out)
+        (void)output_flush(s, id); /* a failure is told by the next send and by the stream's end */
+}
