@@ -27,6 +27,18 @@ static int file_error(const struct receiving *t, const char *file)
     return cli_say(&t->a, e == EACCES || e == EPERM ? CLI_PERMISSION : CLI_FILE, "%s: %s", file, strerror(e));
 }
 
+/* Before anybody is asked to send: FILE's folder is there and writable. */
+static int check_folder(const struct receiving *t)
+{
+    const char *file = t->a.arg[1], *slash = strrchr(file, '/');
+    char *folder = slash ? strndup(file, (size_t)(slash - file) + 1) : strdup(".");
+    if (!folder)
+        return cli_say(&t->a, CLI_FAILURE, "no memory");
+    int code = access(folder, W_OK | X_OK) == 0 ? CLI_OK : file_error(t, file);
+    free(folder);
+    return code;
+}
+
 /* A hidden file in FILE's folder, so that renaming it is one step. */
 static int make_temp(struct receiving *t)
 {
@@ -154,7 +166,9 @@ static void interrupt(void *arg) { gs_stream_close(*(gs_stream *)arg); }
 
 static int run(struct receiving *t)
 {
-    int code = cli_open(&t->a, t->a.arg[0], t->listen, GS_NO_MAILBOX, &t->s);
+    int code = check_folder(t);
+    if (code == CLI_OK)
+        code = cli_open(&t->a, t->a.arg[0], t->listen, GS_NO_MAILBOX, &t->s);
     if (code != CLI_OK)
         return code;
     int e = cli_signals_start(interrupt, &t->s);

@@ -20,6 +20,7 @@ int cli_exit_of(int error)
     case GS_EFORMAT:
     case GS_ENOSCHEME:
     case GS_ENXDOMAIN:
+    case -EAGAIN: /* a look-up: the name server has failed for now */
     case -EADDRNOTAVAIL:
     case -EADDRINUSE:
     case -EAFNOSUPPORT:
