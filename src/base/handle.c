@@ -4,7 +4,9 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/seam.h"
@@ -30,9 +32,10 @@ static struct table tables[GSI_KINDS] = {
 /* A free slot's next one (index + 1) is kept where a live object has its waiters: under the table's mutex. */
 static uint32_t *free_link(struct gsi_object *o) { return (uint32_t *)(void *)&o->waiters; }
 
-void gsi_futex_wait(void *at, uint32_t seen)
+void gsi_futex_wait(void *at, uint32_t seen, int timeout_ms)
 {
-    syscall(SYS_futex, at, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+    struct timespec limit = {.tv_sec = timeout_ms / 1000, .tv_nsec = timeout_ms % 1000 * 1000000L};
+    syscall(SYS_futex, at, FUTEX_WAIT_PRIVATE, seen, timeout_ms < 0 ? NULL : &limit, NULL, 0);
 }
 void gsi_futex_wake(void *at, int n)
 {
@@ -79,12 +82,14 @@ static uint32_t take_index(struct table *t)
         return UINT32_MAX;
     uint32_t page = page_of(index);
     if (!atomic_load_explicit(&t->pages[page], memory_order_relaxed)) {
-        char *fresh = gsi_zalloc((atomic_load(&t->size) << PAGE0_SHIFT) << page);
+        char *fresh = gsi_alloc((atomic_load(&t->size) << PAGE0_SHIFT) << page);
         if (!fresh)
             return UINT32_MAX;
         atomic_store_explicit(&t->pages[page], fresh, memory_order_release);
     }
-    slot(t, index)->index = index;
+    struct gsi_object *o = slot(t, index); /* a page is only touched as far as it is used */
+    memset(o, 0, atomic_load(&t->size));
+    o->index = index;
     atomic_store_explicit(&t->n, index + 1, memory_order_release);
     return index;
 }
@@ -139,7 +144,7 @@ static bool lock_slow(struct gsi_object *o, uint64_t expect, uint64_t *seen)
         if ((word & GSI_LOCK_MASK) == 1 &&
             !atomic_compare_exchange_weak_explicit(&o->word, &word, expect | 2, memory_order_relaxed, memory_order_relaxed))
             continue;
-        gsi_futex_wait(&o->word, (uint32_t)(expect | 2));
+        gsi_futex_wait(&o->word, (uint32_t)(expect | 2), -1);
     }
 }
 
@@ -238,6 +243,6 @@ void gsi_drain(struct gsi_object *o)
         return;
     gsi_unlock(o);
     while ((pins = atomic_load_explicit(&o->pins, memory_order_acquire)))
-        gsi_futex_wait(&o->pins, pins);
+        gsi_futex_wait(&o->pins, pins, -1);
     gsi_relock(o);
 }

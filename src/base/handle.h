@@ -81,8 +81,8 @@ static inline uint64_t gsi_id(enum gsi_kind kind, const struct gsi_object *o)
 /* The object at an index that was issued once; never freed. */
 void *gsi_object_at(enum gsi_kind kind, uint32_t index);
 
-/* The kernel's wait and wake on 32 bits; a wait may end for no reason. */
-void gsi_futex_wait(void *at, uint32_t seen);
+/* The kernel's wait and wake on 32 bits; a wait may end for no reason, and does after timeout_ms (< 0: not by time). */
+void gsi_futex_wait(void *at, uint32_t seen, int timeout_ms);
 void gsi_futex_wake(void *at, int n);
 
 /* How many objects of a kind are live; and the walk over them: the next live id at or behind *index, or 0. */

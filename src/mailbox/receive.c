@@ -45,7 +45,7 @@ void gsi_receive_end(struct gsi_mailbox *mb)
         uint64_t idle = generation(mb) | IDLE;
         if (atomic_compare_exchange_strong(&mb->receiving, &idle, generation(mb) | ENDED))
             return;
-        gsi_futex_wait(&mb->receiving, BUSY); /* the low half */
+        gsi_futex_wait(&mb->receiving, BUSY, 1); /* the low half; leave() may miss that somebody waits, hence the limit */
     }
 }
 
@@ -73,7 +73,7 @@ static int enter(gs_mailbox h, struct gsi_mailbox **out)
 
 static void leave(struct gsi_mailbox *mb)
 {
-    atomic_store(&mb->receiving, generation(mb) | IDLE);
+    atomic_store_explicit(&mb->receiving, generation(mb) | IDLE, memory_order_release);
     if (gsi_dying(&mb->object))
         gsi_futex_wake(&mb->receiving, 1);
 }

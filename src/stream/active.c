@@ -55,9 +55,11 @@ static void bring_home(struct gsi_mailbox *mb, struct stream *s)
     s->hot = true;
 }
 
-/* The batch is over or interrupted: the rest is the stream's again, with its buffer when it is long. */
+/* The batch is over or interrupted: the rest is the stream's again. Part of a frame is copied; frames that had to be parked
+ * take the buffer along. */
 static void send_home(struct gsi_mailbox *mb, struct stream *s)
 {
+    struct frame f;
     if (!s->hot)
         return;
     struct gsi_hot *hot = &mb->hot;
@@ -67,7 +69,7 @@ static void send_home(struct gsi_mailbox *mb, struct stream *s)
         s->hot = false;
         return;
     }
-    if (rx_len(s) >= SWAP_MIN) {
+    if (rx_len(s) >= SWAP_MIN && next_frame(s, &f) == 1) {
         uint8_t *other = hot->spares ? hot->spare[--hot->spares] : gsi_alloc(GSI_HOT);
         if (other) {
             hot->p = other;

@@ -44,7 +44,7 @@ int gs_stream_getstat(gs_stream h, gs_stat *out)
         .recv_cnt = c->recv_cnt,
         .recv_max = c->recv_max,
         .recv_avg = c->recv_cnt ? c->recv_oct / c->recv_cnt : 0,
-        .recv_dvi = (uint64_t)c->recv_dvi,
+        .recv_dvi = c->recv_cnt ? (uint64_t)(c->recv_deviations / (float)c->recv_cnt) : 0,
         .send_oct = c->send_oct,
         .send_cnt = c->send_cnt,
         .send_max = c->send_max,

@@ -33,17 +33,17 @@ int next_frame(const struct stream *s, struct frame *f)
     return used > 0;
 }
 
-/* A running mean deviation, as inet_drv keeps it: weight 1/n. */
+/* The mean that deviations are taken from is renewed now and then: a division for each packet would be felt. */
 void count_received(struct stream *s, size_t n)
 {
     struct stat_counters *c = &s->stat;
     c->recv_oct += n;
-    c->recv_cnt++;
     if (n > c->recv_max)
         c->recv_max = (uint32_t)n;
-    float mean = (float)c->recv_oct / (float)c->recv_cnt;
-    float deviation = (float)n > mean ? (float)n - mean : mean - (float)n;
-    c->recv_dvi += (deviation - c->recv_dvi) / (float)c->recv_cnt;
+    if ((c->recv_cnt++ & 31) == 0)
+        c->recv_mean = (float)c->recv_oct / (float)c->recv_cnt;
+    float deviation = (float)n - c->recv_mean;
+    c->recv_deviations += deviation < 0 ? -deviation : deviation;
 }
 
 void take_frame(struct stream *s, const struct frame *f, gs_packet *packet)
@@ -172,7 +172,7 @@ void input_ended(struct stream *s, int error)
         return;
     s->eof = END_SEEN;
     int code = stream_end_code(s, error);
-    s->error = code == GS_ECLOSED ? 0 : code;
+    s->error = (int16_t)(code == GS_ECLOSED ? 0 : code);
 }
 
 size_t input_goal(const struct stream *s)

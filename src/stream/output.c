@@ -106,8 +106,8 @@ static void no_longer_stuck(struct stream *s, uint64_t id)
 {
     s->stuck = s->delayed = false;
     if (s->source.owner) {
-        if (stream_arm(s, id, s->armed & ~(uint32_t)EPOLLOUT) < 0)
-            s->armed |= EPOLLOUT; /* stays watched: the next event tries again */
+        if (stream_arm(s, id, s->armed & EPOLLIN) < 0)
+            s->armed = (uint8_t)(s->armed | EPOLLOUT); /* stays watched: the next event tries again */
         gsi_source_unlist(&s->source, id, GSI_OUTPUT);
     }
     flusher_forget(s, id);
@@ -143,7 +143,7 @@ static void relieved(struct stream *s, uint64_t id)
 static int output_failed(struct stream *s, uint64_t id, int error)
 {
     bool peer_gone = error == -EPIPE || error == -ECONNRESET;
-    s->send_error = error;
+    s->send_error = (int16_t)error;
     output_free(s);
     if (s->stuck || s->delayed)
         no_longer_stuck(s, id);

@@ -201,7 +201,7 @@ static ssize_t write_some(struct stream *s, const struct iovec *v, int n, uint64
         if (k == -EINTR)
             continue;
         if (k != -EAGAIN && k != GS_EWANT_READ && k != GS_EWANT_WRITE) {
-            s->send_error = (int32_t)k;
+            s->send_error = (int16_t)k;
             return stream_end_code(s, (int)k);
         }
         int e = stream_wait(s, k == GS_EWANT_READ ? POLLIN : POLLOUT, deadline);
@@ -384,7 +384,7 @@ static ssize_t send_chunk(struct stream *s, int fd, off_t at, size_t n, uint64_t
         if (k == -EINTR)
             continue;
         if (k == -EPIPE || k == -ECONNRESET) {
-            s->send_error = (int32_t)k;
+            s->send_error = (int16_t)k;
             return stream_end_code(s, (int)k);
         }
         if (k != -EAGAIN && k != GS_EWANT_WRITE)

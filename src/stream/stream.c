@@ -88,7 +88,7 @@ int stream_arm(struct stream *s, uint64_t id, uint32_t events)
         return 0;
     int e = gsi_poller_set(&s->source.owner->poller, s->fd, id, events, s->armed);
     if (e == 0)
-        s->armed = events;
+        s->armed = (uint8_t)events;
     return e;
 }
 

@@ -56,7 +56,7 @@ struct output {
 struct stat_counters {
     uint64_t recv_oct, send_oct;
     uint32_t recv_cnt, send_cnt, recv_max, send_max;
-    float recv_dvi;
+    float recv_mean, recv_deviations;
 };
 
 enum state { LISTENING, OPENING, OPEN };
@@ -117,10 +117,10 @@ struct stream {
     uint32_t rx_at, rx_end, rx_cap;
     int fd;
     int32_t active; /* GS_ACTIVE_FALSE, _TRUE, _ONCE, or how many messages are left */
-    uint32_t armed; /* epoll events in the owner's set; 0: not in it */
-    int32_t error;  /* why it ended: told before closed */
-    int32_t send_error;
     struct stat_counters stat;
+    int16_t error;  /* why it ended: told before closed */
+    int16_t send_error;
+    uint8_t armed; /* EPOLLIN, EPOLLOUT in the owner's set; 0: not in it */
     uint8_t state, eof, packet_now;
     bool hot : 1, reader : 1, writer : 1, stuck : 1, in_flusher : 1, tell_passive : 1, tell_drained : 1, want_drained : 1,
         tell_open : 1, shut_pending : 1, shut_write : 1, corked : 1, delayed : 1;
@@ -132,6 +132,8 @@ static inline bool is_active(const struct stream *s) { return s->active != GS_AC
 static inline bool is_count(const struct stream *s) { return s->active < GS_ACTIVE_FALSE; }
 static inline uint32_t rx_len(const struct stream *s) { return s->rx_end - s->rx_at; }
 static inline size_t out_len(const struct stream *s) { return s->out ? s->out->end - s->out->at + s->out->ref_bytes : 0; }
+
+_Static_assert(sizeof(struct stream) <= 192, "an idle connection is this and nothing else");
 
 /* The owner's turn is the caller's. */
 static inline bool in_turn(const struct stream *s) { return s->source.owner && gsi_in_turn(s->source.owner); }
