@@ -117,9 +117,9 @@ struct stream {
     uint32_t rx_at, rx_end, rx_cap;
     int fd;
     int32_t active; /* GS_ACTIVE_FALSE, _TRUE, _ONCE, or how many messages are left */
-    struct stat_counters stat;
     int16_t error;  /* why it ended: told before closed */
     int16_t send_error;
+    struct stat_counters stat;
     uint8_t armed; /* EPOLLIN, EPOLLOUT in the owner's set; 0: not in it */
     uint8_t state, eof, packet_now;
     bool hot : 1, reader : 1, writer : 1, stuck : 1, in_flusher : 1, tell_passive : 1, tell_drained : 1, want_drained : 1,
