@@ -45,6 +45,13 @@ void *gsi_object_new(enum gsi_kind kind, uint64_t *id);
 /* Locks the object that id names. 0 and *out; GS_ECLOSED: no longer current; GS_EBADARG: never issued, or another kind. */
 GS_MUST_USE int gsi_lock(enum gsi_kind kind, uint64_t id, void *out);
 
+/* gsi_lock for who knows the place already and whose id is of this kind and index: true when it holds the lock. One attempt. */
+static inline bool gsi_try_lock_at(struct gsi_object *o, uint64_t id)
+{
+    uint64_t expect = (id & ~UINT64_C(0xffffffff)) | GSI_LIVE;
+    return atomic_compare_exchange_strong_explicit(&o->word, &expect, expect | 1, memory_order_acquire, memory_order_relaxed);
+}
+
 /* The place that id names, unlocked and whatever lives there now. 0, or GS_EBADARG: never issued, or another kind. */
 GS_MUST_USE int gsi_peek(enum gsi_kind kind, uint64_t id, void *out);
 

@@ -95,7 +95,8 @@ struct gsi_hot {
 
 struct gsi_mailbox {
     struct gsi_object object;
-    _Atomic uint64_t receiving; /* generation (high 32) | IDLE, BUSY or ENDED: outlives the mailbox in this place */
+    _Atomic uint64_t receiving; /* generation (high 32) | IDLE, BUSY or ENDED: this and turn outlive the mailbox */
+    _Atomic uintptr_t turn;     /* token of the thread whose turn it is; 0: nobody has received yet */
     uint64_t id;
     struct gsi_poller poller;
     int event_fd; /* cross-thread wake */
@@ -103,6 +104,7 @@ struct gsi_mailbox {
 
     /* The turn's own: only the receiving thread. */
     uint64_t current;     /* the source whose batch is being delivered, or 0 */
+    struct gsi_source *current_source;
     uint32_t event_at, events;
     struct gsi_event event[GSI_EVENTS];
     struct gsi_hot hot;
@@ -111,7 +113,6 @@ struct gsi_mailbox {
     uint32_t unpolled;          /* messages since the poller was last asked */
 
     /* Any thread. */
-    _Atomic uintptr_t turn;     /* token of the thread whose turn it is; 0: nobody has received yet */
     _Atomic uint32_t epoch;     /* counts gs_receive calls; the flusher reads it */
     _Atomic int posted;         /* a hint: ready list or inbox is not empty */
     _Atomic uint64_t next_timer; /* deadline of the earliest; written under the lock */
@@ -128,13 +129,21 @@ struct gsi_mailbox {
     uint32_t flush_epoch;           /* flusher only */
 };
 
-/* The calling thread, as gsi_mailbox.turn names it. */
-extern _Thread_local char gsi_turn_token;
+/* The mailbox that the calling thread received from last (its turn may be over), and by its address the thread's token. */
+#define GSI_TLS _Thread_local __attribute__((tls_model("initial-exec")))
+extern GSI_TLS struct gsi_mailbox *gsi_turn;
 
 /* mb alive (a source of it is locked, or the caller is in its turn). */
 static inline bool gsi_in_turn(const struct gsi_mailbox *mb)
 {
-    return atomic_load_explicit(&mb->turn, memory_order_relaxed) == (uintptr_t)&gsi_turn_token;
+    return atomic_load_explicit(&mb->turn, memory_order_relaxed) == (uintptr_t)&gsi_turn;
+}
+
+/* The mailbox whose turn the calling thread has, or NULL. */
+static inline struct gsi_mailbox *gsi_my_turn(void)
+{
+    struct gsi_mailbox *mb = gsi_turn;
+    return mb && gsi_in_turn(mb) ? mb : NULL;
 }
 
 /* Locks a live mailbox by its handle. */

@@ -98,14 +98,23 @@ static void claim(struct gsi_mailbox *mb, struct stream *s)
     uint32_t limit = GSI_CLAIMS;
     if (is_count(s) && (uint32_t)s->active - 1 < limit)
         limit = (uint32_t)s->active - 1;
-    struct frame f;
-    while (hot->claims < limit && next_frame(s, &f) == 1) {
-        hot->claim[hot->claims].p = f.body.p;
-        hot->claim[hot->claims].n = (uint32_t)f.body.n;
-        hot->claim[hot->claims++].head = (uint32_t)(f.body.p - f.start);
-        s->rx_at += (uint32_t)f.used;
-        count_received(s, f.body.n);
+    const gs_decoder *d = &s->profile->decoder;
+    const uint8_t *at = s->rx + s->rx_at, *end = s->rx + s->rx_end;
+    uint32_t n = 0;
+    while (n < limit && at < end) {
+        gs_bytes body;
+        size_t more;
+        ssize_t used = gsi_frame(d, at, (size_t)(end - at), &body, &more);
+        if (used <= 0)
+            break;
+        hot->claim[n].p = body.p;
+        hot->claim[n].n = (uint32_t)body.n;
+        hot->claim[n++].head = (uint32_t)(body.p - at);
+        at += used;
+        count_received(s, body.n);
     }
+    hot->claims = n;
+    s->rx_at = (uint32_t)(at - s->rx);
     if (is_count(s))
         s->active -= (int32_t)hot->claims;
     hot->claim_user = s->user;
@@ -283,8 +292,10 @@ static bool serve(struct gsi_mailbox *mb, uint64_t id, uint32_t events, gs_msg *
         told = accept_serve(s, id, mb, events, m);
     else if (s->source.owner == mb)
         told = serve_stream(mb, s, id, events, m);
-    if (told)
+    if (told) {
         mb->current = id;
+        mb->current_source = &s->source;
+    }
     finish(s, id, told, m);
     return told;
 }
@@ -304,21 +315,6 @@ static void end_batch(struct gsi_mailbox *mb, struct stream *s, uint64_t id)
 
 static bool next(struct gsi_mailbox *mb, uint64_t id, gs_msg *m)
 {
-    struct gsi_hot *hot = &mb->hot;
-    if (hot->claim_at < hot->claims) {
-        m->kind = GS_MSG_DATA;
-        m->error = 0;
-        m->stream.id = id;
-        m->socket.id = 0;
-        m->fresh.id = 0;
-        m->ref = 0;
-        m->user = hot->claim_user;
-        m->packet.kind = GS_PK_BYTES;
-        m->packet.header = (gs_bytes){0};
-        m->packet.data = (gs_bytes){hot->claim[hot->claim_at].p, hot->claim[hot->claim_at].n};
-        hot->claim_at++;
-        return true;
-    }
     struct stream *s;
     if (stream_lock((gs_stream){id}, &s) < 0)
         return false;
@@ -326,7 +322,7 @@ static bool next(struct gsi_mailbox *mb, uint64_t id, gs_msg *m)
     if (s->state == LISTENING)
         told = accept_serve(s, id, mb, 0, m);
     else if (s->source.owner == mb) {
-        if (!s->reader && s->state == OPEN && hot->served < BUDGET)
+        if (!s->reader && s->state == OPEN && mb->hot.served < BUDGET)
             told = deliver(mb, s, id, m);
         if (!told)
             end_batch(mb, s, id);

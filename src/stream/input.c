@@ -33,19 +33,6 @@ int next_frame(const struct stream *s, struct frame *f)
     return used > 0;
 }
 
-/* The mean that deviations are taken from is renewed now and then: a division for each packet would be felt. */
-void count_received(struct stream *s, size_t n)
-{
-    struct stat_counters *c = &s->stat;
-    c->recv_oct += n;
-    if (n > c->recv_max)
-        c->recv_max = (uint32_t)n;
-    if ((c->recv_cnt++ & 31) == 0)
-        c->recv_mean = (float)c->recv_oct / (float)c->recv_cnt;
-    float deviation = (float)n - c->recv_mean;
-    c->recv_deviations += deviation < 0 ? -deviation : deviation;
-}
-
 void take_frame(struct stream *s, const struct frame *f, gs_packet *packet)
 {
     gs_packet_type used = (gs_packet_type)s->packet_now;

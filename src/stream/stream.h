@@ -181,7 +181,18 @@ struct frame {
 int next_frame(const struct stream *s, struct frame *f);
 /* Consumes a frame: what follows it, statistics, the http mode. Fills in packet (views into the frame). */
 void take_frame(struct stream *s, const struct frame *f, gs_packet *packet);
-void count_received(struct stream *s, size_t n);
+/* The mean that deviations are taken from is renewed now and then: a division for each packet would be felt. */
+static inline void count_received(struct stream *s, size_t n)
+{
+    struct stat_counters *c = &s->stat;
+    c->recv_oct += n;
+    if (n > c->recv_max)
+        c->recv_max = (uint32_t)n;
+    if ((c->recv_cnt++ & 31) == 0)
+        c->recv_mean = (float)c->recv_oct / (float)c->recv_cnt;
+    float deviation = (float)n - c->recv_mean;
+    c->recv_deviations += deviation < 0 ? -deviation : deviation;
+}
 /* Room for `room` more bytes in memory of the stream's own. -ENOMEM: nothing changed. */
 int input_reserve(struct stream *s, size_t room);
 /* Out of the owner's hot memory into the stream's own. -ENOMEM: nothing changed. */
