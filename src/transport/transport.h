@@ -38,7 +38,7 @@ GS_MUST_USE int gsi_stack_parse(const char *address, struct gsi_stack *out);
 /* ---- options: src/transport/options.c ---- */
 
 enum gsi_opt_type { GSI_INT, GSI_BOOL, GSI_STRING, GSI_ACTIVE, GSI_PACKET, GSI_LINGER, GSI_ADDR, GSI_RAW, GSI_BIN, GSI_DEBUG,
-    GSI_PTR, GSI_TIMEOUT, GSI_SEND_MODE, GSI_FAMILY };
+    GSI_PTR, GSI_TIMEOUT, GSI_SEND_MODE, GSI_FAMILY, GSI_MODE, GSI_DELIVER };
 /* Who acts on it: the stream itself, whoever opens it, the kernel's socket, nobody (kept and given back). */
 enum gsi_opt_class { GSI_STREAM_OPT, GSI_OPEN_OPT, GSI_KERNEL_OPT, GSI_VOID_OPT };
 /* Where it may stand. */
