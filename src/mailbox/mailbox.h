@@ -183,6 +183,6 @@ int gsi_note_recall(uint64_t mailbox, gs_msg_kind kind, uint64_t ref);
 
 /* Watches fd for a source that this mailbox need not own (nowait calls that name a mailbox): events 0 removes it, `had` is
  * whether it is in the set. Source locked. 0; GS_ECLOSED, GS_EBADARG: no such mailbox; -ENOMEM, -ENOSPC. */
-GS_MUST_USE int gsi_mailbox_watch(uint64_t mailbox, int fd, uint64_t source, uint32_t events, bool had);
+int gsi_mailbox_watch(uint64_t mailbox, int fd, uint64_t source, uint32_t events, bool had);
 
 #endif

@@ -24,7 +24,7 @@ void gsi_poller_close(struct gsi_poller *p);
 
 /* Sets what fd is watched for. had: the set has it. events 0 with had removes it. 0 or -errno. In a forked child it does
  * nothing: the set is shared with the parent. */
-GS_MUST_USE int gsi_poller_set(struct gsi_poller *p, int fd, uint64_t id, uint32_t events, bool had);
+int gsi_poller_set(struct gsi_poller *p, int fd, uint64_t id, uint32_t events, bool had);
 
 /* Up to GSI_EVENTS ready ones; 0 on timeout or interruption; -errno. */
 GS_MUST_USE int gsi_poller_wait(struct gsi_poller *p, struct gsi_event *out, int timeout_ms);

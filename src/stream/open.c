@@ -1,6 +1,5 @@
 /* open.c: listen, connect, import: gen_tcp's ways to a stream. */
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 #include "stream/stream.h"
@@ -251,38 +250,21 @@ int gs_stream_listen(gs_stream *out, const char *address, const gs_opt *opts, gs
 
 /* ---- import ---- */
 
-static int socket_int(int fd, int level, int name, int *value)
-{
-    socklen_t n = sizeof *value;
-    return gsi_sys.getsockopt(fd, level, name, value, &n) < 0 ? gsi_errno() : 0;
-}
-
-/* What a descriptor is: a stream socket, listening or connected. */
+/* What a descriptor is: a stream socket, listening or connected; from now on the library's way. */
 static int identify(int fd, const struct gs_transport **t, bool *listening)
 {
-    int domain, type, accepting;
-    int e = socket_int(fd, SOL_SOCKET, SO_DOMAIN, &domain);
-    if (e == 0)
-        e = socket_int(fd, SOL_SOCKET, SO_TYPE, &type);
-    if (e == 0)
-        e = socket_int(fd, SOL_SOCKET, SO_ACCEPTCONN, &accepting);
+    int domain, accepting;
+    socklen_t n = sizeof accepting;
+    int e = gsi_kernel_adopt(fd, &domain);
     if (e < 0)
         return e;
-    if (type != SOCK_STREAM)
-        return gsi_fail(-EINVAL, "descriptor %d is not a stream socket", fd);
+    if (gsi_sys.getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &accepting, &n) < 0)
+        return gsi_errno();
     *t = gs_transport_find(domain == AF_UNIX ? "unix" : "tcp");
     *listening = accepting;
     struct sockaddr_storage peer;
-    socklen_t n = sizeof peer;
+    n = sizeof peer;
     if (!accepting && gsi_sys.getpeername(fd, (struct sockaddr *)&peer, &n) < 0)
-        return gsi_errno();
-    return 0;
-}
-
-static int make_nonblocking(int fd)
-{
-    int flags = gsi_sys.fcntl(fd, F_GETFL, 0);
-    if (flags < 0 || gsi_sys.fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || gsi_sys.fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
         return gsi_errno();
     return 0;
 }
@@ -293,8 +275,6 @@ static int import_now(struct stream *s, uint64_t id, int fd, const gs_opt *opts,
     bool listening = false;
     const struct gs_transport *t = NULL;
     int e = identify(fd, &t, &listening);
-    if (e == 0)
-        e = make_nonblocking(fd);
     if (e == 0)
         e = gsi_kernel_apply(fd, opts);
     if (e < 0)
