@@ -154,8 +154,8 @@ static int check_receivable(struct stream *s, uint64_t id, uint64_t deadline)
     if (s->reader)
         return -EALREADY;
     if (s->state == OPENING) {
-        if (!s->more->layers)
-            return -ENOTCONN;
+        if (s->more->opening->tell)
+            return s->more->opening->tell == GS_MSG_CONNECT ? -ENOTCONN : -EALREADY;
         int e = opening_finish(s, id, deadline);
         if (e < 0)
             return e;

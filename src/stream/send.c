@@ -36,8 +36,8 @@ static int check_sendable(struct stream *s, uint64_t id)
     if (s->state == LISTENING)
         return -ENOTCONN;
     if (s->state == OPENING) {
-        if (!s->more->layers)
-            return -ENOTCONN;
+        if (s->more->opening->tell)
+            return s->more->opening->tell == GS_MSG_CONNECT ? -ENOTCONN : -EALREADY;
         int e = opening_finish(s, id, gsi_deadline(s->profile->send_timeout));
         if (e < 0)
             return e;
