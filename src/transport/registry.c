@@ -25,7 +25,7 @@ struct entry {
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* of writers; a leaf */
 static _Atomic(struct entry *) head;
-static struct entry builtin[2];
+static struct entry builtin[3];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 /* ---- defaults ---- */
@@ -187,8 +187,9 @@ static void keep(struct entry *e, const struct gs_transport *t)
 
 static void register_builtin(void)
 {
-    keep(&builtin[0], &gsi_unix);
-    keep(&builtin[1], &gsi_tcp);
+    keep(&builtin[0], &gsi_mem);
+    keep(&builtin[1], &gsi_unix);
+    keep(&builtin[2], &gsi_tcp);
 }
 
 static const struct gs_transport *find(const char *scheme)
