@@ -80,6 +80,7 @@ struct connect_op {
 static ssize_t connected(struct gsi_socket *s, ssize_t e)
 {
     s->state &= ~(unsigned)GS_SOCKET_CONNECTING;
+    s->failed_connect = e < 0;
     if (e == 0)
         s->state |= GS_SOCKET_BOUND | GS_SOCKET_CONNECTED;
     return e;
@@ -107,6 +108,9 @@ static ssize_t start_connect(struct gsi_socket *s, struct connect_op *c)
     int e;
     do {
         e = gsi_sys.connect(s->fd, (const struct sockaddr *)&c->to->sa, c->to->len) < 0 ? gsi_errno() : 0;
+        if (e == -ECONNABORTED && s->failed_connect)
+            e = -EINTR;
+        s->failed_connect = false;
     } while (e == -EINTR);
     if (e == -EINPROGRESS) {
         s->state |= GS_SOCKET_CONNECTING;

@@ -48,6 +48,7 @@ struct gsi_socket {
     int domain, type, protocol;
     unsigned state; /* GS_SOCKET_ bits */
     bool borrowed, registered, debug, iow;
+    bool failed_connect; /* told by SO_ERROR: the kernel's next connect(2) is lost on telling it again */
     struct gsi_queue q[GSI_QUEUES];
     struct gsi_monitor *monitors;
     struct gsi_counts count[GSI_QUEUES], sendfile;
