@@ -100,13 +100,21 @@ int accept_layers(struct stream *s, uint64_t id, const struct listener *l)
 
 int accept_watch(struct stream *s, uint64_t id)
 {
-    bool own = false;
-    for (const struct pending_accept *p = listener_of(s)->accepts; p; p = p->next)
-        own |= s->source.owner && p->mailbox == s->source.owner->id;
+    const struct listener *l = listener_of(s);
     if (!s->source.owner)
         return 0;
-    own |= listener_of(s)->accept_mode != GS_ACTIVE_FALSE;
+    bool own = l->accept_mode != GS_ACTIVE_FALSE && !l->resting;
+    for (const struct pending_accept *p = l->accepts; p; p = p->next)
+        own |= p->mailbox == s->source.owner->id;
+    if (own && descriptorless(s)) /* nothing will tell of those that wait already */
+        gsi_source_ready(&s->source, id);
     return stream_arm(s, id, own ? EPOLLIN : 0);
+}
+
+int accept_arrived(struct stream *s, uint64_t id)
+{
+    listener_of(s)->resting = false; /* its timer stayed with the old owner */
+    return accept_watch(s, id);
 }
 
 static bool is_owner(const struct stream *s, uint64_t mailbox) { return s->source.owner && s->source.owner->id == mailbox; }
@@ -236,9 +244,8 @@ static bool accept_message(struct stream *s, uint64_t id, struct gsi_mailbox *mb
         return false;
     *m = (gs_msg){.kind = GS_MSG_ACCEPT, .error = e, .stream = {id}, .fresh = {fresh}, .user = s->user};
     if (e < 0) {
-        (void)stream_arm(s, id, 0);
-        if (gsi_source_wake_at(&s->source, id, gsi_deadline(BACK_OFF_MS)) < 0)
-            (void)accept_watch(s, id); /* no memory for a timer: then without a pause */
+        l->resting = gsi_source_wake_at(&s->source, id, gsi_deadline(BACK_OFF_MS)) == 0; /* else without a pause */
+        (void)accept_watch(s, id);
         return true;
     }
     if (l->accept_mode == GS_ACTIVE_ONCE || (l->accept_mode < GS_ACTIVE_FALSE && --l->accept_mode <= 0)) {
@@ -255,9 +262,14 @@ bool accept_serve(struct stream *s, uint64_t id, struct gsi_mailbox *mb, uint32_
     accept_notes(s, id, mb);
     if (s->source.owner != mb)
         return false;
+    struct listener *l = listener_of(s);
     if (events & GSI_EV_TIMER)
-        (void)accept_watch(s, id);
-    return listener_of(s)->accept_mode != GS_ACTIVE_FALSE && accept_message(s, id, mb, m);
+        l->resting = false;
+    if (l->accept_mode != GS_ACTIVE_FALSE && !l->resting && accept_message(s, id, mb, m))
+        return true;
+    if (!descriptorless(s))
+        (void)accept_watch(s, id); /* a selective receive or a rest may have silenced it */
+    return false;
 }
 
 /* ---- the calls ---- */

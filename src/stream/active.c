@@ -126,6 +126,7 @@ static bool deliver_data(struct gsi_mailbox *mb, struct stream *s, uint64_t id, 
     struct frame f;
     int got = next_frame(s, &f);
     if (got == 1 && !s->hot) {
+        output_uncork(s, id); /* its answers may point into the buffer that the bytes come to */
         bring_home(mb, s);
         got = next_frame(s, &f);
     }

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <string.h>
 
 #include "stream/stream.h"
@@ -124,6 +125,21 @@ static void uncount(struct stream *s, const struct gsi_hot *hot)
         s->active += (int32_t)frames;
 }
 
+/* The kernel may be filling the input for a recv in another thread; that read does not block, so this is short. */
+static int wait_for_reading(struct stream *s)
+{
+    while (s->reading) {
+        gsi_pin(&s->source.object);
+        stream_unlock(s);
+        sched_yield();
+        gsi_relock(&s->source.object);
+        gsi_unpin(&s->source.object);
+        if (gsi_dying(&s->source.object))
+            return GS_ECLOSED;
+    }
+    return 0;
+}
+
 int input_unclaim(struct stream *s, uint64_t id)
 {
     if (!in_turn(s) || s->source.owner->current != id)
@@ -131,11 +147,14 @@ int input_unclaim(struct stream *s, uint64_t id)
     struct gsi_hot *hot = &s->source.owner->hot;
     if (hot->claim_at >= hot->claims)
         return 0;
+    if (wait_for_reading(s) < 0)
+        return GS_ECLOSED;
     const uint8_t *first = hot->claim[hot->claim_at].p - hot->claim[hot->claim_at].head;
-    if (s->hot)
-        s->rx_at = (uint32_t)(first - s->rx);
-    else { /* another thread has moved the rest meanwhile: the claimed frames go in front of it */
-        size_t n = (size_t)(hot->claim_bytes_end - first);
+    size_t n = (size_t)(hot->claim_bytes_end - first);
+    if (s->hot) { /* another thread may have received what came behind them */
+        s->rx_at -= (uint32_t)n;
+        memmove(s->rx + s->rx_at, first, n);
+    } else { /* another thread has moved the rest meanwhile: the claimed frames go in front of it */
         uint32_t rest = rx_len(s);
         uint8_t *both = gsi_alloc(n + rest);
         if (!both)
@@ -150,6 +169,8 @@ int input_unclaim(struct stream *s, uint64_t id)
     }
     uncount(s, hot);
     hot->claim_at = hot->claims = 0;
+    if (s->reader)
+        gsi_wake(&s->source.object); /* they are for who waits */
     return 0;
 }
 

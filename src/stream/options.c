@@ -130,7 +130,8 @@ static int changed_profile(const struct stream *s, const gs_opt *opts, struct pr
     struct profile *p = gsi_alloc(sizeof *p);
     if (!p)
         return -ENOMEM;
-    memcpy(p, s->profile, sizeof *p);
+    enum { BEHIND = offsetof(struct profile, decoder) }; /* refs is others' to change meanwhile */
+    memcpy((char *)p + BEHIND, (const char *)s->profile + BEHIND, sizeof *p - BEHIND);
     atomic_init(&p->refs, 1);
     int e = profile_apply(p, opts);
     if (e < 0) {

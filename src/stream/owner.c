@@ -42,7 +42,7 @@ static int arrive(struct stream *s, uint64_t id, uint32_t armed)
     }
     int e = stream_arm(s, id, armed);
     if (s->state == LISTENING)
-        return e < 0 ? e : accept_watch(s, id);
+        return e < 0 ? e : accept_arrived(s, id);
     active_changed(s, id);
     if (s->tell_open || (s->state == OPENING && s->more->opening))
         gsi_source_ready(&s->source, id);

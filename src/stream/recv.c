@@ -98,7 +98,7 @@ static ssize_t read_some(struct stream *s, uint64_t id, uint8_t *to, size_t room
     if (descriptorless(s) && s->more && s->more->io)
         atomic_store(&stream_io(s->more->io)->readable, 0);
     struct iovec v = {to, room};
-    s->reader = true;
+    s->reader = s->reading = true;
     gsi_pin(&s->source.object);
     stream_unlock(s);
     ssize_t k;
@@ -107,6 +107,7 @@ static ssize_t read_some(struct stream *s, uint64_t id, uint8_t *to, size_t room
     while (k == -EINTR);
     gsi_relock(&s->source.object);
     gsi_unpin(&s->source.object);
+    s->reading = false;
     *nothing = k == -EAGAIN || k == GS_EWANT_READ || k == GS_EWANT_WRITE;
     if (gsi_dying(&s->source.object)) {
         s->reader = false;

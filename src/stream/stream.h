@@ -90,6 +90,7 @@ struct listener {
     char *address;
     gs_opt *opts;
     int accept_mode; /* GS_OPT_ACCEPT */
+    bool resting;    /* an accept failed: no messages until its timer */
     struct pending_accept *accepts;
 };
 
@@ -122,7 +123,7 @@ struct stream {
     struct stat_counters stat;
     uint8_t armed; /* EPOLLIN, EPOLLOUT in the owner's set; 0: not in it */
     uint8_t state, eof, packet_now;
-    bool hot : 1, reader : 1, writer : 1, stuck : 1, in_flusher : 1, tell_passive : 1, tell_drained : 1, want_drained : 1,
+    bool hot : 1, reader : 1, reading : 1, writer : 1, stuck : 1, in_flusher : 1, tell_passive : 1, tell_drained : 1, want_drained : 1,
         tell_open : 1, shut_pending : 1, shut_write : 1, corked : 1, delayed : 1;
 };
 
@@ -198,7 +199,8 @@ int input_reserve(struct stream *s, size_t room);
 /* Out of the owner's hot memory into the stream's own. -ENOMEM: nothing changed. */
 int input_stash(struct stream *s);
 void input_drop(struct stream *s);
-/* Gives claimed, undelivered frames back to the input; in the owner's turn, else nothing. -ENOMEM: nothing changed. */
+/* Gives claimed, undelivered frames back to the input; in the owner's turn, else nothing. -ENOMEM: nothing changed. GS_ECLOSED:
+ * the stream died while a recv elsewhere was let finish its read. */
 int input_unclaim(struct stream *s, uint64_t id);
 /* Notes an end or an error of reading: 0 = the peer's end, or a code. */
 void input_ended(struct stream *s, int error);
@@ -271,6 +273,7 @@ void accept_notes(struct stream *s, uint64_t id, struct gsi_mailbox *mb);
 void accept_abort_all(struct stream *s, uint64_t id);
 void accept_forget(struct stream *s, uint64_t id, uint64_t mailbox);
 int accept_watch(struct stream *s, uint64_t id);
+int accept_arrived(struct stream *s, uint64_t id); /* under a new owner */
 
 /* active.c */
 void active_changed(struct stream *s, uint64_t id);
