@@ -9,7 +9,7 @@
  *             gs_stream_send(m.stream, m.packet.data.p, m.packet.data.n);
  *
  * The views inside a message (packet bytes, posted bytes) live until the next gs_receive or gs_receive_from on the same
- * mailbox, also when its stream closes meanwhile; gs_msg_keep makes one that lives longer.
+ * mailbox, also when its stream closes meanwhile, and end with the mailbox; gs_msg_keep makes one that lives longer.
  *
  * Threads: one thread receives at a time (a second gets -EALREADY); a mailbox may be received from by another thread later.
  * The time from one gs_receive to the next on that thread is the mailbox's turn. Every other call: any thread.

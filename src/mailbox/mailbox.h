@@ -100,7 +100,7 @@ struct gsi_mailbox {
     uint64_t id;
     struct gsi_poller poller;
     int event_fd; /* cross-thread wake */
-    int timer_fd; /* -1 until gs_mailbox_fd was asked for */
+    _Atomic int timer_fd; /* -1 until gs_mailbox_fd was asked for */
 
     /* The turn's own: only the receiving thread. */
     uint64_t current;     /* the source whose batch is being delivered, or 0 */

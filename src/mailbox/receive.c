@@ -127,6 +127,14 @@ static void drain_eventfd(struct gsi_mailbox *mb)
     gsi_unlock(&mb->object);
 }
 
+/* The timer descriptor went off: expire() runs, and the next arming ends the readiness. */
+static void forget_alarm(struct gsi_mailbox *mb)
+{
+    gsi_relock(&mb->object);
+    mb->timer_armed = 0;
+    gsi_unlock(&mb->object);
+}
+
 /* For a foreign loop: the descriptor stays readable while anything is left to do. */
 static void show_what_is_left(struct gsi_mailbox *mb)
 {
@@ -221,7 +229,7 @@ static bool serve_events(struct gsi_mailbox *mb, const struct wanted *w, gs_msg 
         if (e.id == 0)
             drain_eventfd(mb);
         else if (e.id == GSI_TIMER_FD_ID)
-            mb->timer_armed = 0; /* expire() runs, and the next arming ends the readiness */
+            forget_alarm(mb);
         else if (serve(mb, e.id, e.events, w, m))
             return true;
     }
@@ -394,7 +402,7 @@ static int receive(gs_mailbox h, const struct wanted *w, gs_msg *m, int timeout_
     atomic_store_explicit(&mb->epoch, epoch + 1, memory_order_relaxed);
     drop_last(mb);
     e = mb->current && go_on(mb, w, m) ? 0 : receive_slow(mb, w, m, timeout_ms);
-    if (mb->timer_fd >= 0)
+    if (atomic_load_explicit(&mb->timer_fd, memory_order_relaxed) >= 0)
         show_what_is_left(mb);
     leave(mb);
     return e;
