@@ -59,7 +59,7 @@ struct stat_counters {
     float recv_mean, recv_deviations;
 };
 
-enum state { LISTENING, OPENING, OPEN };
+enum state { OPENING, OPEN, LISTENING }; /* LISTENING: more->listener is there */
 enum eof { NOT_ENDED, END_SEEN, END_TOLD };
 
 struct opening;

@@ -1,0 +1,25 @@
+/* facts.c: the one table of differences between transports (promise P16). What is not a column here is alike everywhere. */
+#include "suite.h"
+
+/* clang-format off */
+static const struct facts rows[] = {
+    /* scheme     names  port   kernel tcp    half_c resets s_close stays  foreign refused       peer */
+    {"tcp",       true,  true,  true,  true,  true,  true,  true,   false, true,  -ECONNREFUSED, GS_PEER_UNKNOWN},
+    {"unix",      true,  false, true,  false, true,  false, true,   true,  true,  -ECONNREFUSED, GS_PEER_UNIX},
+    {"mem",       false, false, false, false, true,  true,  true,   false, false, -ECONNREFUSED, GS_PEER_UNKNOWN},
+    {"xor+tcp",   true,  true,  false, true,  true,  true,  true,   false, true,  -ECONNREFUSED, GS_PEER_UNKNOWN},
+    {"xor+unix",  true,  false, false, false, true,  false, true,   true,  true,  -ECONNREFUSED, GS_PEER_UNIX},
+    {"xor+mem",   false, false, false, false, true,  true,  true,   false, false, -ECONNREFUSED, GS_PEER_UNKNOWN},
+    {"toy",       false, false, false, false, true,  true,  true,   false, false, -ECONNREFUSED, GS_PEER_UNKNOWN},
+};
+/* clang-format on */
+
+const struct facts *facts_of(const char *address)
+{
+    size_t n = strcspn(address, ":");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (strlen(rows[i].scheme) == n && memcmp(rows[i].scheme, address, n) == 0)
+            return &rows[i];
+    fail_msg("conformance/suite/facts.c has no row for %s", address);
+    return NULL;
+}

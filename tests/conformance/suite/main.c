@@ -1,0 +1,145 @@
+/* main.c: all cases on all rows, each in a world of its own. */
+#include <stdlib.h>
+
+#include "suite.h"
+
+static const struct suite_case *const groups[] = {
+    open_cases,  accept_cases, passive_cases, active_cases, send_cases,    sendfile_cases, close_cases,
+    reset_cases, owner_cases,  packet_cases,  option_cases, message_cases, upgrade_cases,  transfer_cases,
+};
+enum { GROUPS = sizeof groups / sizeof *groups };
+
+struct run {
+    const struct subject *on;
+    const struct suite_case *c;
+};
+
+static struct world *kept; /* of failed cases, and of the running one */
+
+/* A flusher, a handle page, this thread's eventfd: what the library keeps for good is there before the first census. */
+static void warm_up(const struct subject *on)
+{
+    struct world w = {.on = on, .facts = facts_of(on->address)};
+    if (gs_mailbox_new(&w.ma) < 0 || gs_mailbox_new(&w.mb) < 0)
+        return;
+    new_address(&w);
+    if (gs_stream_listen(&w.listener, w.at, NULL, w.ma) == 0) {
+        gs_stream fresh;
+        (void)!gs_stream_accept(w.listener, &fresh, GS_NO_MAILBOX, 1, NULL);
+        gs_stream_close(w.listener);
+    }
+    gs_mailbox_free(w.ma);
+    gs_mailbox_free(w.mb);
+}
+
+static int set_up(void **state)
+{
+    const struct run *r = *state;
+    struct world *w = calloc(1, sizeof *w);
+    if (!w)
+        return -1;
+    *w = (struct world){.next = kept, .on = r->on, .facts = facts_of(r->on->address)};
+    kept = w;
+    census_take(&w->before);
+    *state = w;
+    return gs_mailbox_new(&w->ma) < 0 || gs_mailbox_new(&w->mb) < 0 ? -1 : 0;
+}
+
+static bool tasks_ended(struct world *w)
+{
+    for (struct task *t = w->tasks; t; t = t->next) {
+        if (!t->joined && !wait_until(t->ended, 2000))
+            return false;
+        if (!t->joined)
+            pthread_join(t->thread, NULL);
+        t->joined = 1;
+    }
+    return true;
+}
+
+static void free_world(struct world *w)
+{
+    for (struct task *t = w->tasks, *next; t; t = next) {
+        next = t->next;
+        free(t->buf);
+        free(t);
+    }
+    kept = w->next;
+    free(w);
+}
+
+static int tear_down(void **state)
+{
+    struct world *w = *state;
+    close_all(w);
+    gs_mailbox_free(w->ma);
+    gs_mailbox_free(w->mb);
+    if (!tasks_ended(w)) {
+        print_error("a thread of this case still runs\n");
+        return -1;
+    }
+    static bool flusher; /* made by the first case that needs it: its memory and descriptors stay */
+    char why[2000] = "";
+    int result = 0;
+    if (w->done && !census_equal(&w->before, 3000, why, sizeof why)) {
+        struct census now;
+        census_take(&now);
+        bool born = !flusher && now.threads == w->before.threads + 1;
+        flusher |= born;
+        if (!born) {
+            print_error("not everything was given back:\n%s\n", why);
+            result = -1;
+        }
+    }
+    free_world(w);
+    return result;
+}
+
+static const struct run *running;
+
+static void run_one(void **state)
+{
+    struct world *w = *state;
+    const struct run *r = running;
+    r->c->run(w);
+    w->done = true;
+}
+
+static int set_up_and_note(void **state)
+{
+    running = *state;
+    return set_up(state);
+}
+
+int conformance_run(const struct subject *subjects)
+{
+    size_t n = 0, at = 0, rows = 0;
+    while (subjects[rows].name)
+        rows++;
+    for (int g = 0; g < GROUPS; g++)
+        for (const struct suite_case *c = groups[g]; c->name; c++)
+            n += rows;
+    struct CMUnitTest *tests = calloc(n, sizeof *tests);
+    struct run *runs = calloc(n, sizeof *runs);
+    char(*names)[160] = calloc(n, sizeof *names);
+    if (!tests || !runs || !names)
+        return 1;
+    const char *only = getenv("GS_CASE"); /* for debugging: cases whose name contains this */
+    for (size_t row = 0; row < rows; row++) {
+        warm_up(&subjects[row]);
+        for (int g = 0; g < GROUPS; g++)
+            for (const struct suite_case *c = groups[g]; c->name; c++) {
+                snprintf(names[at], sizeof *names, "%s: %s", subjects[row].name, c->name);
+                if (only && !strstr(names[at], only))
+                    continue;
+                runs[at] = (struct run){&subjects[row], c};
+                tests[at] = (struct CMUnitTest){names[at], run_one, set_up_and_note, tear_down, &runs[at]};
+                at++;
+            }
+    }
+    int failed = _cmocka_run_group_tests("conformance", tests, at, NULL, NULL);
+    free(tests);
+    free(runs);
+    free(names);
+    return failed;
+}
