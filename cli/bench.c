@@ -230,15 +230,6 @@ static bool is_framed(const struct cli_args *a)
     return type == GS_PACKET_1 || type == GS_PACKET_2 || type == GS_PACKET_4;
 }
 
-/* Or a packet would wait for the answer of the one before. Other transports have no such option. */
-static void default_nodelay(struct cli_args *a)
-{
-    if (cli_opt(a, GS_OPT_NODELAY) || strncmp(a->arg[0], "tcp://", 6) || a->n_opts == CLI_OPTS_MAX)
-        return;
-    a->opts[a->n_opts++] = (gs_opt)GS_INT(NODELAY, true);
-    a->opts[a->n_opts].name = GS_OPT_END;
-}
-
 static const char usage[] =
     "ADDRESS [--connections N] [--depth N] [--size BYTES] [--duration S] [--warmup MS] [--json] [--OPTION VALUE …]\n"
     "Keeps `depth` packets on their way on each connection to an echo server, checks what comes back, and prints messages per\n"
@@ -266,7 +257,8 @@ int cli_bench(int argc, char **argv)
     if (code < 0 && cli_opt(&b.a, GS_OPT_ACTIVE)->v.i == GS_ACTIVE_FALSE)
         code = cli_say(&b.a, CLI_USAGE, "--active false would hear nothing: true, once or N");
     if (code < 0) {
-        default_nodelay(&b.a);
+        if (!strncmp(b.a.arg[0], "tcp://", 6)) /* or a packet would wait for the answer of the one before */
+            cli_fallback(&b.a, (gs_opt)GS_INT(NODELAY, true));
         code = run(&b);
         gs_mailbox_free(b.mb);
         for (long i = 0; b.c && i < b.connections; i++)

@@ -2,7 +2,8 @@
  *
  * A mailbox inside a poll loop: one thread waits for standard input and for the stream at once. When the stream's queue is
  * full standard input is left alone until it is drained; at its end the stream is closed for writing, and the peer's end is
- * waited for.
+ * waited for. When the peer ends first, it may still listen: what standard input has is sent, as long as it comes without a
+ * pause.
  */
 #include <errno.h>
 #include <poll.h>
@@ -12,7 +13,7 @@
 
 #include "cli.h"
 
-enum { READ_SIZE = 64 * 1024, LINE_LIMIT = 64 * 1024 * 1024, TURN = 64 };
+enum { READ_SIZE = 64 * 1024, LINE_LIMIT = 64 * 1024 * 1024, TURN = 64, PAUSE_MS = 500 };
 
 struct cat {
     struct cli_args a;
@@ -21,10 +22,10 @@ struct cat {
     gs_opt active[2];
     bool hex, listen;
     bool by_lines;                /* a line of standard input is a packet */
-    bool stays;                   /* exit_on_close is false: the peer's end does not end the sending */
+    enum { PAUSES, STAYS, LEAVES } then; /* when the peer ends first: see above; or exit_on_close says what */
     char *in;                     /* input not sent yet: in[at..n) */
     size_t at, n, cap;
-    bool in_ended, full, shut, peer_ended;
+    bool in_ended, full, shut, peer_ended, broken;
     int code;
 };
 
@@ -34,6 +35,12 @@ static void put_hex(gs_bytes b)
 {
     for (size_t i = 0; i < b.n; i++)
         printf("%02x", b.p[i]);
+}
+
+static void put_bytes(gs_bytes b)
+{
+    if (b.n)
+        fwrite(b.p, 1, b.n, stdout);
 }
 
 static void put_json(const gs_packet *p)
@@ -70,8 +77,8 @@ static void put_packet(const struct cat *c, const gs_packet *p)
         put_hex(p->header);
         put_hex(p->data);
     } else {
-        fwrite(p->header.p, 1, p->header.n, stdout);
-        fwrite(p->data.p, 1, p->data.n, stdout);
+        put_bytes(p->header);
+        put_bytes(p->data);
     }
     if (c->by_lines)
         putchar('\n');
@@ -135,7 +142,7 @@ static void send_input(struct cat *c)
             if (len < 0) {
                 free(decoded);
                 c->code = cli_say(&c->a, CLI_USAGE, "a line of standard input is not hexadecimal");
-                c->peer_ended = c->shut = true;
+                c->broken = true;
                 return;
             }
             piece = (gs_bytes){(uint8_t *)decoded, (size_t)len};
@@ -179,7 +186,7 @@ static void read_input(struct cat *c)
 {
     if (!make_room(c)) {
         c->code = cli_say(&c->a, CLI_FILE, "a line of standard input is longer than %d bytes", LINE_LIMIT / 2);
-        c->peer_ended = c->shut = true;
+        c->broken = true;
         return;
     }
     ssize_t n = read(STDIN_FILENO, c->in + c->n, READ_SIZE);
@@ -216,7 +223,7 @@ static void on_message(struct cat *c, const gs_msg *m)
         break;
     case GS_MSG_CLOSED:
         c->peer_ended = true;
-        if (c->full)
+        if (c->full && c->then == LEAVES)
             c->code = cli_say(&c->a, CLI_CLOSED, "the peer left before it had everything");
         break;
     default:
@@ -235,39 +242,61 @@ static int receive_some(struct cat *c)
     return e == 0 || e == GS_ETIMEOUT ? CLI_OK : cli_fail(&c->a, "receiving", e);
 }
 
+/* The peer has ended, and all that shall be sent is. */
+static bool is_done(const struct cat *c) { return c->broken || (c->peer_ended && (c->shut || c->then == LEAVES)); }
+
+/* How long poll may wait; what its end means is in pause_is_over. */
+static int patience(const struct cat *c)
+{
+    if (c->peer_ended && !c->full)
+        return c->then == STAYS ? -1 : PAUSE_MS;
+    return c->in_ended || c->peer_ended ? c->a.timeout_ms : -1;
+}
+
+static int pause_is_over(struct cat *c)
+{
+    if (!c->peer_ended || c->full)
+        return cli_say(&c->a, CLI_TIMEOUT, "the peer is silent since %d ms", c->a.timeout_ms);
+    c->in_ended = true;
+    send_input(c);
+    return CLI_OK;
+}
+
+static int wait_once(struct cat *c, int mailbox_fd)
+{
+    bool reads = !c->in_ended && !c->full;
+    struct pollfd wait[] = {{.fd = mailbox_fd, .events = POLLIN}, {.fd = reads ? STDIN_FILENO : -1, .events = POLLIN}};
+    int n = poll(wait, 2, patience(c)), code = CLI_OK;
+    if (n == 0)
+        return pause_is_over(c);
+    if (n < 0)
+        return errno == EINTR ? CLI_OK : cli_say(&c->a, CLI_FAILURE, "poll: %s", strerror(errno));
+    if (wait[0].revents)
+        code = receive_some(c);
+    if (code == CLI_OK && wait[1].revents)
+        read_input(c);
+    return code;
+}
+
 static int loop(struct cat *c)
 {
-    int fd = gs_mailbox_fd(c->mb);
+    int fd = gs_mailbox_fd(c->mb), code = CLI_OK;
     if (fd < 0)
         return cli_fail(&c->a, "waiting", fd);
-    while (!(c->peer_ended && (c->shut || !c->stays))) {
-        bool reads = !c->in_ended && !c->full;
-        struct pollfd wait[] = {{.fd = fd, .events = POLLIN}, {.fd = reads ? STDIN_FILENO : -1, .events = POLLIN}};
-        int n = poll(wait, 2, c->in_ended ? c->a.timeout_ms : -1);
-        if (n == 0)
-            return cli_say(&c->a, CLI_TIMEOUT, "the peer is silent since %d ms", c->a.timeout_ms);
-        if (n < 0 && errno != EINTR)
-            return cli_say(&c->a, CLI_FAILURE, "poll: %s", strerror(errno));
-        if (n > 0 && wait[0].revents) {
-            int code = receive_some(c);
-            if (code != CLI_OK)
-                return code;
-        }
-        if (n > 0 && wait[1].revents)
-            read_input(c);
-    }
-    if (c->stays && c->code == CLI_OK) {
-        int e = gs_stream_flush(c->s, c->a.timeout_ms);
-        if (e < 0)
-            return cli_fail(&c->a, "sending", e);
-    }
-    return c->code;
+    while (code == CLI_OK && !is_done(c))
+        code = wait_once(c, fd);
+    if (code != CLI_OK || c->code != CLI_OK || c->then == LEAVES)
+        return code != CLI_OK ? code : c->code;
+    int e = gs_stream_flush(c->s, c->a.timeout_ms);
+    return e < 0 ? cli_fail(&c->a, "sending", e) : CLI_OK;
 }
 
 static const char usage[] =
     "ADDRESS [--listen] [--hex] [--timeout MS] [--json] [--OPTION VALUE …]\n"
     "Standard input goes to the peer, what the peer sends to standard output. The end of standard input closes the stream for\n"
     "writing; the command ends when the peer ends.\n"
+    "When the peer ends first, standard input is still sent until it pauses for 500 ms; with --exit_on_close false to its\n"
+    "end, with true not at all.\n"
     "  --listen       waits for one connection at ADDRESS, and first prints where\n"
     "  --hex          lines of hexadecimal digits, each a packet, in both directions\n"
     "  --timeout MS   for connecting; and how long the peer may be silent after the end of standard input\n"
@@ -281,7 +310,8 @@ static void init(struct cat *c)
     const gs_opt *packet = cli_opt(&c->a, GS_OPT_PACKET), *exit_on_close = cli_opt(&c->a, GS_OPT_EXIT_ON_CLOSE);
     int64_t type = packet ? packet->v.i : GS_PACKET_RAW;
     c->by_lines = c->hex || type == GS_PACKET_1 || type == GS_PACKET_2 || type == GS_PACKET_4;
-    c->stays = exit_on_close && !exit_on_close->v.i;
+    if (exit_on_close >= c->a.opts + c->a.n_defaults)
+        c->then = exit_on_close->v.i ? LEAVES : STAYS;
     c->active[0] = *cli_opt(&c->a, GS_OPT_ACTIVE);
 }
 
@@ -291,6 +321,7 @@ int cli_cat(int argc, char **argv)
     const struct cli_flag flags[] = {{"hex", CLI_FLAG, &c.hex, 0, 0}, {"listen", CLI_FLAG, &c.listen, 0, 0}, {NULL, CLI_FLAG, NULL, 0, 0}};
     cli_default(&c.a, (gs_opt)GS_INT(ACTIVE, GS_ACTIVE_TRUE));
     cli_default(&c.a, (gs_opt)GS_INT(SEND_TIMEOUT, GS_NOWAIT));
+    cli_default(&c.a, (gs_opt)GS_INT(EXIT_ON_CLOSE, false));
     int code = cli_parse(&c.a, argc, argv, flags);
     if (code >= 0)
         return cli_args_fini(&c.a, code);

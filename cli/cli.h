@@ -81,6 +81,8 @@ void cli_default(struct cli_args *a, gs_opt o);
 /* Reads --json, --timeout MS, --help, the command's flags (ending with a row without name), and every other --NAME VALUE as
  * the gen_tcp option of that name. -1: go on; else the exit code, all being said. */
 int cli_parse(struct cli_args *a, int argc, char **argv, const struct cli_flag *flags);
+/* After parsing: an option for who has given none of its name. */
+void cli_fallback(struct cli_args *a, gs_opt o);
 /* The last option of this name, or NULL. */
 const gs_opt *cli_opt(const struct cli_args *a, int name);
 /* Gives back what cli_parse took. Answers `code`. */
@@ -98,7 +100,7 @@ int cli_exit_of(int error);
 void cli_json_text(FILE *to, const void *p, size_t n);
 /* Whether bytes are UTF-8 and so survive cli_json_text. */
 bool cli_is_utf8(const void *p, size_t n);
-/* Everything on stdout has arrived there: else says so, and answers CLI_FILE instead of `code`. */
+/* Has everything on stdout arrived there? If not says so, and answers CLI_FILE instead of CLI_OK; other codes stay. */
 int cli_finish_stdout(const struct cli_args *a, int code);
 
 /* ---- endpoint.c: where to listen and connect ----------------------------------------------------------------------- */
@@ -112,8 +114,10 @@ int cli_open(const struct cli_args *a, const char *address, bool listen, gs_mail
 
 /* ---- signals.c: SIGINT and SIGTERM ------------------------------------------------------------------------------------- */
 
-/* From now on the first SIGINT or SIGTERM calls on(arg), once, in a thread of its own, instead of ending the process.
- * 0, -errno. */
+/* From now on SIGINT and SIGTERM wait, until release, or until start. */
+void cli_signals_hold(void);
+void cli_signals_release(void);
+/* After hold: the first of them calls on(arg), once, in a thread of its own. 0; -errno: released. */
 int cli_signals_start(void (*on)(void *arg), void *arg);
 /* Back to normal. Answers the signal that came, or 0. */
 int cli_signals_stop(void);

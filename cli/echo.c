@@ -118,8 +118,8 @@ static int serve(struct echo *e)
             on_data(e, &m);
             break;
         case GS_MSG_PASSIVE:
-            r = gs_stream_setopts(m.stream, e->active);
-            r = r == GS_ECLOSED ? 0 : r;
+            if (!m.user && gs_stream_setopts(m.stream, e->active) < 0)
+                end_connection(e, m.stream, NULL);
             break;
         case GS_MSG_DRAINED:
             on_drained(e, &m);
@@ -192,6 +192,7 @@ int cli_echo(int argc, char **argv)
         return cli_args_fini(&e.a, cli_say(&e.a, CLI_USAGE, "--active false would hear nothing: true, once or N"));
 
     int r = gs_mailbox_new(&e.mb);
+    cli_signals_hold();
     if (r == 0)
         r = cli_signals_start(stop, &e.mb);
     if (r < 0)

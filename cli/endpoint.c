@@ -18,6 +18,22 @@ static void bound_text(gs_stream listener, const char *address, char *out, size_
         snprintf(out, cap, "%s", address);
 }
 
+/* The path that listening made, "" when it made none. A process listens once. */
+static char made_path[GS_ADDR_TEXT_MAX];
+
+static void note_path(gs_stream listener)
+{
+    gs_addr bound;
+    *made_path = '\0';
+    if (gs_stream_sockname(listener, &bound) < 0)
+        return;
+    gs_bytes p = gs_addr_path(&bound);
+    if (p.n > 0 && p.n < sizeof made_path && p.p[0]) {
+        memcpy(made_path, p.p, p.n);
+        made_path[p.n] = '\0';
+    }
+}
+
 int cli_listen(const struct cli_args *a, const char *address, gs_mailbox owner, gs_stream *listener)
 {
     char text[GS_ADDR_TEXT_MAX + 64];
@@ -25,6 +41,7 @@ int cli_listen(const struct cli_args *a, const char *address, gs_mailbox owner, 
     if (e < 0)
         return cli_fail(a, address, e);
     bound_text(*listener, address, text, sizeof text);
+    note_path(*listener);
     if (a->json) {
         fputs("{\"address\":", stdout);
         cli_json_text(stdout, text, strlen(text));
@@ -40,17 +57,11 @@ int cli_listen(const struct cli_args *a, const char *address, gs_mailbox owner, 
 
 void cli_unlisten(gs_stream listener)
 {
-    gs_addr bound;
-    char path[GS_ADDR_TEXT_MAX] = "";
     struct stat st;
-    if (gs_stream_sockname(listener, &bound) == 0) {
-        gs_bytes p = gs_addr_path(&bound);
-        if (p.n > 0 && p.n < sizeof path && p.p[0])
-            memcpy(path, p.p, p.n);
-    }
     gs_stream_close(listener);
-    if (*path && lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
-        unlink(path);
+    if (*made_path && lstat(made_path, &st) == 0 && S_ISSOCK(st.st_mode))
+        unlink(made_path);
+    *made_path = '\0';
 }
 
 static void close_listener(void *arg) { gs_stream_close(*(gs_stream *)arg); }
@@ -58,12 +69,13 @@ static void close_listener(void *arg) { gs_stream_close(*(gs_stream *)arg); }
 static int accept_one(const struct cli_args *a, const char *address, gs_mailbox owner, gs_stream *out)
 {
     gs_stream listener;
+    cli_signals_hold();
     int code = cli_listen(a, address, GS_NO_MAILBOX, &listener);
-    if (code != CLI_OK)
+    if (code != CLI_OK) {
+        cli_signals_release();
         return code;
-    gs_stream watched = listener;
-    int e = cli_signals_start(close_listener, &watched);
-    int came = 0;
+    }
+    int came = 0, e = cli_signals_start(close_listener, &listener);
     if (e == 0) {
         e = gs_stream_accept(listener, out, owner, a->timeout_ms, NULL);
         came = cli_signals_stop();

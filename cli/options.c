@@ -13,6 +13,14 @@ void cli_default(struct cli_args *a, gs_opt o)
     a->n_defaults = a->n_opts;
 }
 
+void cli_fallback(struct cli_args *a, gs_opt o)
+{
+    if (cli_opt(a, o.name) || a->n_opts == CLI_OPTS_MAX)
+        return;
+    a->opts[a->n_opts++] = o;
+    a->opts[a->n_opts].name = GS_OPT_END;
+}
+
 const gs_opt *cli_opt(const struct cli_args *a, int name)
 {
     for (size_t i = a->n_opts; i-- > 0;)
@@ -59,13 +67,12 @@ static int take_opt(struct cli_args *a, const char *name, const char *value)
 {
     gs_opt *o = &a->opts[a->n_opts];
     int e = gs_opt_parse(name, value, o);
+    const char *detail = gs_error_detail(e);
     if (e == GS_EBADARG)
-        return cli_say(a, CLI_USAGE, "--%s: no such option; `gensock help %s` and `gensock help options` list them", name,
-                       a->command);
-    if (e < 0) {
-        const char *detail = gs_error_detail(e);
+        return cli_say(a, CLI_USAGE, "--%s: %s; `gensock help %s` and `gensock help options` list all", name,
+                       *detail ? detail : "no such option", a->command);
+    if (e < 0)
         return cli_say(a, CLI_USAGE, "--%s %s: %s", name, value, *detail ? detail : gs_error_text(e));
-    }
     a->n_opts++;
     return -1;
 }

@@ -171,6 +171,7 @@ static int run(struct receiving *t)
         code = cli_open(&t->a, t->a.arg[0], t->listen, GS_NO_MAILBOX, &t->s);
     if (code != CLI_OK)
         return code;
+    cli_signals_hold();
     int e = cli_signals_start(interrupt, &t->s);
     if (e < 0) {
         gs_stream_close(t->s);
@@ -203,7 +204,7 @@ int cli_recv(int argc, char **argv)
     transfer_defaults(&t.a);
     int code = cli_parse(&t.a, argc, argv, flags);
     if (code < 0)
-        code = transfer_check(&t.a);
+        code = transfer_complete(&t.a);
     if (code < 0) {
         code = run(&t);
         free(t.temp);

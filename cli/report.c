@@ -75,7 +75,8 @@ int cli_fail(const struct cli_args *a, const char *what, int error)
 
 int cli_finish_stdout(const struct cli_args *a, int code)
 {
-    if (fflush(stdout) == 0 && !ferror(stdout))
+    bool arrived = fflush(stdout) == 0 && !ferror(stdout);
+    if (arrived || code != CLI_OK)
         return code;
     return cli_say(a, CLI_FILE, "cannot write standard output: %s", strerror(errno));
 }

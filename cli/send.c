@@ -138,7 +138,7 @@ int cli_send(int argc, char **argv)
     transfer_defaults(&t.a);
     int code = cli_parse(&t.a, argc, argv, flags);
     if (code < 0)
-        code = transfer_check(&t.a);
+        code = transfer_complete(&t.a);
     if (code >= 0)
         return cli_args_fini(&t.a, code);
     code = open_file(&t);

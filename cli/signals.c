@@ -26,19 +26,25 @@ static void *wait_for_signal(void *unused)
     return NULL;
 }
 
+void cli_signals_hold(void)
+{
+    sigemptyset(&watch.set);
+    sigaddset(&watch.set, SIGINT);
+    sigaddset(&watch.set, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &watch.set, &watch.before);
+}
+
+void cli_signals_release(void) { pthread_sigmask(SIG_SETMASK, &watch.before, NULL); }
+
 int cli_signals_start(void (*on)(void *arg), void *arg)
 {
     watch.on = on;
     watch.arg = arg;
     watch.came = 0;
     __atomic_store_n(&watch.ends, false, __ATOMIC_RELEASE);
-    sigemptyset(&watch.set);
-    sigaddset(&watch.set, SIGINT);
-    sigaddset(&watch.set, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &watch.set, &watch.before);
     int e = pthread_create(&watch.thread, NULL, wait_for_signal, NULL);
     if (e)
-        pthread_sigmask(SIG_SETMASK, &watch.before, NULL);
+        cli_signals_release();
     return -e;
 }
 
@@ -48,7 +54,7 @@ int cli_signals_stop(void)
     /* To that thread alone; when it has ended already this wakes nobody. */
     pthread_kill(watch.thread, SIGTERM);
     pthread_join(watch.thread, NULL);
-    pthread_sigmask(SIG_SETMASK, &watch.before, NULL);
+    cli_signals_release();
     return watch.came;
 }
 

@@ -10,7 +10,7 @@ void transfer_defaults(struct cli_args *a)
     cli_default(a, (gs_opt)GS_INT(PACKET_SIZE, TRANSFER_PACKET));
 }
 
-int transfer_check(const struct cli_args *a)
+int transfer_complete(struct cli_args *a)
 {
     static const int fixed[] = {GS_OPT_PACKET, GS_OPT_PACKET_SIZE, GS_OPT_HEADER, GS_OPT_ACTIVE};
     for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) {
@@ -18,6 +18,7 @@ int transfer_check(const struct cli_args *a)
         if (o && o >= a->opts + a->n_defaults)
             return cli_say(a, CLI_USAGE, "--%s: a transfer sets this itself", gs_opt_name_text(fixed[i]));
     }
+    cli_fallback(a, (gs_opt)GS_INT(SEND_TIMEOUT, a->timeout_ms));
     return -1;
 }
 

@@ -25,9 +25,10 @@ enum {
 
 enum transfer_verdict { TRANSFER_GOOD, TRANSFER_DIFFERS, TRANSFER_NOT_WRITTEN };
 
-/* The options that a transfer needs, in front of the user's; and that the user's do not contradict them: -1, or the exit code. */
+/* The options that a transfer needs, in front of the user's. */
 void transfer_defaults(struct cli_args *a);
-int transfer_check(const struct cli_args *a);
+/* The user's do not contradict them: -1, or the exit code. --timeout is also that of a send. */
+int transfer_complete(struct cli_args *a);
 
 /* One packet of at most TRANSFER_PACKET bytes into buf. Its length; or -1 - exit code, all being said. */
 ssize_t transfer_take(const struct cli_args *a, gs_stream s, uint8_t *buf);

@@ -1,4 +1,7 @@
-"""What the scripts of tests/cli share: running the command, servers around it, and results as TAP."""
+"""What the scripts of tests/cli share: running the command, servers around it, and results as TAP.
+
+By hand: GENSOCK=build/release/cli/gensock tests/cli/echo_cat [PART OF A TEST'S NAME…]
+"""
 import json
 import os
 import signal
@@ -8,12 +11,13 @@ import sys
 import tempfile
 import traceback
 
-GENSOCK = os.environ.get('GENSOCK') or os.path.join(sys.argv[1] if len(sys.argv) > 1 else 'build/asan', 'cli', 'gensock')
 ROOT = os.environ.get('GS_ROOT') or os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+GENSOCK = os.environ.get('GENSOCK') or os.path.join(ROOT, 'build', 'asan', 'cli', 'gensock')
 PEER = os.path.join(ROOT, 'tests', 'interop', 'gen_tcp_peer.escript')
 OK, FAILURE, USAGE, REFUSED, TIMEOUT, ADDRESS, PERMISSION, CHECKSUM, CLOSED, FILE, PROTOCOL = range(11)
-SECONDS = 60  # for anything that should end by itself
+SECONDS = int(os.environ.get('GS_CLI_SECONDS', '60'))  # for anything that should end by itself
 
+socket.setdefaulttimeout(SECONDS)
 _tests = []
 
 
@@ -28,8 +32,9 @@ def test(f):
 
 def main():
     failed = 0
-    print(f'1..{len(_tests)}', flush=True)
-    for n, f in enumerate(_tests, 1):
+    chosen = [f for f in _tests if len(sys.argv) < 2 or any(part in f.__name__ for part in sys.argv[1:])]
+    print(f'1..{len(chosen)}', flush=True)
+    for n, f in enumerate(chosen, 1):
         try:
             f()
             print(f'ok {n} - {f.__name__}', flush=True)
@@ -52,6 +57,7 @@ def gensock(*args, code=OK, stdin=b'', **more):
     p = subprocess.run([GENSOCK, *args], input=stdin, stdout=more.pop('stdout', subprocess.PIPE), stderr=subprocess.PIPE,
                        timeout=SECONDS, **more)
     expect(p.returncode == code, args, 'ended with', p.returncode, 'not', code, p.stdout, p.stderr)
+    expect(b'runtime error' not in p.stderr and b'Sanitizer' not in p.stderr, p.stderr)
     return p.stdout, p.stderr
 
 
@@ -103,6 +109,7 @@ class Running:
     def end(self, code=OK):
         out, err = self.p.communicate(timeout=SECONDS)
         expect(self.p.returncode == code, 'ended with', self.p.returncode, 'not', code, out, err)
+        expect(b'runtime error' not in (err or b'') and b'Sanitizer' not in (err or b''), err)
         return out, err
 
 
