@@ -87,7 +87,7 @@ static size_t room_for(const struct stream *s, const struct request *r)
 {
     uint32_t have = rx_len(s);
     if (s->packet_now == GS_PACKET_RAW)
-        return r->length ? r->length - have : r->cap < READ_ROOM ? r->cap : READ_ROOM;
+        return r->length ? r->length - have : r->cap && r->cap < READ_ROOM ? r->cap : READ_ROOM; /* never 0: that reads as the end */
     size_t goal = input_goal(s);
     return goal > have ? goal - have : READ_ROOM;
 }
