@@ -83,7 +83,7 @@ typedef struct {
 
 /* socket:open/4. Domain AF_INET, AF_INET6, AF_UNIX or any other number; type SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET … without
  * flags; protocol IPPROTO_TCP …, 0 = the default one. 0 and *out; -EMFILE, -ENFILE; -EAFNOSUPPORT, -EPROTONOSUPPORT,
- * -ESOCKTNOSUPPORT; -EPERM, -EACCES; -ENOENT, -ENODEV: namespace, interface; -ENOMEM. The detail says more. */
+ * -ESOCKTNOSUPPORT; -EPERM, -EACCES; -ENOENT, -ENODEV: namespace, interface; -EINVAL: a flag in type; -ENOMEM. The detail says more. */
 GS_API GS_MUST_USE int gs_socket_open(gs_socket *out, int domain, int type, int protocol, const gs_socket_opts *opts);
 /* socket:open/2 on an existing descriptor, whose domain, type and protocol are asked of the kernel. It becomes non-blocking (for
  * every holder of it, as the kernel has it). 0; -EBADF, -ENOTSOCK, -EMFILE, -ENOMEM. */

@@ -125,6 +125,8 @@ int gs_socket_open(gs_socket *out, int domain, int type, int protocol, const gs_
         return GS_EBADARG;
     pthread_once(&once, first_use);
     const gs_socket_opts *o = opts ? opts : &none;
+    if (type & (SOCK_NONBLOCK | SOCK_CLOEXEC))
+        return gsi_fail(-EINVAL, "a socket's type has no flags: it is non-blocking and close-on-exec anyway");
     int fd = gsi_net_socket(o->netns, domain, type, protocol);
     if (fd < 0)
         return fd;
