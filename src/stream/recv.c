@@ -82,12 +82,12 @@ static int from_input(struct stream *s, const struct request *r, ssize_t *result
     return 1;
 }
 
-/* How much to read at most. */
+/* How much to read at most; never 0, for that would read as the end. */
 static size_t room_for(const struct stream *s, const struct request *r)
 {
     uint32_t have = rx_len(s);
     if (s->packet_now == GS_PACKET_RAW)
-        return r->length ? r->length - have : r->cap && r->cap < READ_ROOM ? r->cap : READ_ROOM; /* never 0: that reads as the end */
+        return r->length ? r->length - have : r->cap && r->cap < READ_ROOM ? r->cap : READ_ROOM;
     size_t goal = input_goal(s);
     return goal > have ? goal - have : READ_ROOM;
 }
