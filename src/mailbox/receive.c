@@ -86,6 +86,7 @@ void gsi_receive_fini(struct gsi_mailbox *mb)
     gsi_note_free(mb->delivered);
     gsi_free(mb->hot.message);
     gsi_free(mb->hot.p);
+    gsi_free(mb->hot.output);
     while (mb->hot.spares)
         gsi_free(mb->hot.spare[--mb->hot.spares]);
 }
@@ -398,6 +399,10 @@ static int receive(gs_mailbox h, const struct wanted *w, gs_msg *m, int timeout_
     int e = enter(h, &mb);
     if (e < 0)
         return e;
+    if (gsi_dying(&mb->object)) { /* gs_mailbox_free waits for this very moment */
+        leave(mb);
+        return GS_ECLOSED;
+    }
     uint32_t epoch = atomic_load_explicit(&mb->epoch, memory_order_relaxed);
     atomic_store_explicit(&mb->epoch, epoch + 1, memory_order_relaxed);
     drop_last(mb);
