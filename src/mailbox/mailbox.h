@@ -73,7 +73,7 @@ struct gsi_note {
     void *owned; /* what free_fn gets */
 };
 
-enum { GSI_HOT = 64 * 1024, GSI_CLAIMS = 32, GSI_SPARES = 4 };
+enum { GSI_HOT = 128 * 1024, GSI_CLAIMS = 32, GSI_SPARES = 4 };
 
 /* The read buffer of a turn, lent to the source that is served, and the frames of it that were decoded ahead. Turn only. */
 struct gsi_hot {
@@ -81,6 +81,7 @@ struct gsi_hot {
     uint8_t *message;    /* another buffer that the last message's views point into, or NULL: freed at the next receive */
     uint8_t *spare[GSI_SPARES];
     int spares;
+    void *output; /* an empty output buffer for the next stream that corks, or NULL: theirs, freed with the mailbox */
     struct {
         const uint8_t *p;
         uint32_t n;

@@ -196,9 +196,38 @@ static int set_locked(struct stream *s, uint64_t id, const gs_opt *opts)
     return 0;
 }
 
+/* {active, once} again, as a handler does for each message: nothing but the mode. */
+static int set_active_only(gs_stream h, int64_t value)
+{
+    struct stream *s;
+    struct gsi_mailbox *mb = gsi_my_turn();
+    bool here = mb && mb->current == h.id && gsi_try_lock_at(&mb->current_source->object, h.id);
+    int e = here ? 0 : stream_lock(h, &s);
+    if (e < 0)
+        return e;
+    if (here)
+        s = (struct stream *)mb->current_source;
+    e = check_active(s, value);
+    if (e == 0)
+        e = s->reader ? 0 : input_unclaim(s, h.id);
+    if (e == 0) {
+        set_active(s, h.id, value);
+        if (s->state != LISTENING)
+            look_again(s, h.id);
+    }
+    struct trace t = stream_trace(s);
+    stream_unlock(s);
+    if (t.fn)
+        trace_line(t, h.id, "setopts active -> %s", gs_error_name(e));
+    return e;
+}
+
 int gs_stream_setopts(gs_stream h, const gs_opt *opts)
 {
     static const gs_opt none = {.name = GS_OPT_END};
+    if (opts && opts->name == GS_OPT_ACTIVE && opts[1].name == GS_OPT_END && opts->v.i >= GS_ACTIVE_FALSE &&
+        opts->v.i <= GS_ACTIVE_ONCE)
+        return set_active_only(h, opts->v.i);
     int e = gsi_opts_check(opts, GSI_ON_SET);
     if (e < 0)
         return e;

@@ -8,7 +8,7 @@
 
 #include "stream/stream.h"
 
-enum { OUTPUT_MIN = 4096, USER_PIECES = 16, PIECES = 2 * OUTPUT_REFS + 1 + USER_PIECES };
+enum { OUTPUT_MIN = 4096, OUTPUT_SPARE = OUTPUT_MIN, USER_PIECES = 16, FLAT_MAX = 2048, PIECES = 2 * OUTPUT_REFS + 1 + USER_PIECES };
 
 static size_t total_of(const struct iovec *iov, int n)
 {
@@ -27,6 +27,11 @@ static int reserve(struct stream *s, size_t n)
         return 0;
     if (n > SIZE_MAX / 4 || end > SIZE_MAX / 4)
         return -ENOMEM;
+    if (!o && n <= OUTPUT_SPARE && in_turn(s) && s->source.owner->hot.output) {
+        s->out = s->source.owner->hot.output;
+        s->source.owner->hot.output = NULL;
+        return 0;
+    }
     size_t cap = 2 * (end + n) < OUTPUT_MIN ? OUTPUT_MIN : 2 * (end + n);
     struct output *fresh = gsi_realloc(o, sizeof *fresh + cap);
     if (!fresh)
@@ -78,10 +83,17 @@ int output_add_ref(struct stream *s, const void *p, size_t n)
     return 0;
 }
 
+/* One empty buffer stays with the turn: a batch of answers needs one, and so does the next. */
 void output_free(struct stream *s)
 {
-    gsi_free(s->out);
+    struct output *o = s->out;
     s->out = NULL;
+    if (o && o->cap >= OUTPUT_SPARE && o->cap <= 4 * OUTPUT_SPARE && in_turn(s) && !s->source.owner->hot.output) {
+        o->at = o->end = o->ref_bytes = 0;
+        o->refs = 0;
+        s->source.owner->hot.output = o;
+    } else
+        gsi_free(o);
 }
 
 /* The queue as pieces, in order. */
@@ -210,6 +222,25 @@ static int keep_rest(struct stream *s, const struct iovec *pieces, int n_pieces,
     return append_rest(s, iov, n, k - queued);
 }
 
+/* Short pieces are cheaper to copy than to list for the kernel: behind the queue, or into flat when there is none. *one is what
+ * is left to write beside the queue. */
+static bool flatten(struct stream *s, const struct iovec *iov, int n, uint8_t *flat, struct iovec *one)
+{
+    size_t total = total_of(iov, n);
+    if (total > FLAT_MAX || (s->out && s->out->refs))
+        return false;
+    *one = (struct iovec){0};
+    if (s->out)
+        return append_rest(s, iov, n, 0) == 0;
+    *one = (struct iovec){flat, total};
+    for (int i = 0; i < n; i++) {
+        if (iov[i].iov_len)
+            memcpy(flat, iov[i].iov_base, iov[i].iov_len);
+        flat += iov[i].iov_len;
+    }
+    return true;
+}
+
 int output_write(struct stream *s, uint64_t id, const struct iovec *iov, int n)
 {
     if (s->send_error)
@@ -218,7 +249,12 @@ int output_write(struct stream *s, uint64_t id, const struct iovec *iov, int n)
         return output_append(s, iov, n);
     if (s->writer)
         return 0;
-    struct iovec v[PIECES];
+    struct iovec v[PIECES], one;
+    uint8_t flat[FLAT_MAX];
+    if (n > 1 && flatten(s, iov, n, flat, &one)) {
+        iov = &one;
+        n = one.iov_len > 0;
+    }
     int n_pieces = s->out ? pieces_of(s->out, v) : 0;
     if (n > USER_PIECES && n_pieces) {
         int e = output_write(s, id, NULL, 0);

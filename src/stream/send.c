@@ -317,7 +317,7 @@ static int send_pieces(gs_stream h, struct iovec *v, int n, gs_rest *rest)
 static bool send_into_cork(gs_stream h, const void *p, size_t n)
 {
     struct gsi_mailbox *mb = gsi_my_turn();
-    if (!mb || mb->current != h.id || mb->hot.claim_at >= mb->hot.claims || n >= REF_MIN)
+    if (!mb || mb->current != h.id || n >= REF_MIN)
         return false;
     struct stream *s = (struct stream *)mb->current_source;
     if (!gsi_try_lock_at(&s->source.object, h.id))
@@ -326,7 +326,7 @@ static bool send_into_cork(gs_stream h, const void *p, size_t n)
     struct output *o = s->out;
     bool plain = s->corked && o && !s->stuck && !s->writer && !s->send_error && !s->shut_pending && !s->shut_write &&
                  !profile->direct && !profile->debug && profile->decoder.type == GS_PACKET_4 && s->source.owner == mb &&
-                 o->cap - o->end >= n + 4 && o->end + o->ref_bytes + n < CORK_MAX;
+                 o->cap - o->end >= n + 4 && o->end + o->ref_bytes + n < CORK_MAX && batch_goes_on(s, h.id);
     if (plain) {
         uint8_t *at = o->d + o->end;
         at[0] = 0, at[1] = 0, at[2] = (uint8_t)(n >> 8), at[3] = (uint8_t)n; /* n < REF_MIN */
