@@ -223,7 +223,12 @@ static void on_message(struct owner *o, const gs_msg *m)
         }
         return;
     case GS_MSG_ERROR: wrong("error message: %s", gs_error_name(m->error)); return;
-    case GS_MSG_CLOSED:
+    case GS_MSG_CLOSED: {
+        const struct con *c = m->user;
+        if (c && !atomic_load(&c->doomed) && !atomic_load(&c->total))
+            wrong("closed message: connection %u, whose peer goes on", number_of(c));
+        return;
+    }
     case GS_MSG_POST: return;
     default: wrong("a message of kind %d", m->kind);
     }
@@ -400,7 +405,16 @@ static void meddle(struct rng *r, uint8_t *big)
             wrong("a transfer by who does not own: %s", gs_error_name(e));
         break;
     }
-    case 3: only_answers(gs_stream_recv(s, NULL, 0, 0, (int)rng_below(r, 3)), GS_ECLOSED, GS_ETIMEOUT, -EINVAL, -EALREADY, -EMSGSIZE); break;
+    case 3: { /* takes the reader's place, but no packet */
+        uint64_t seen = atomic_load(&c->progress);
+        int e = (int)gs_stream_recv(s, NULL, 0, 0, (int)rng_below(r, 3));
+        only_answers(e, GS_ECLOSED, GS_ETIMEOUT, -EINVAL, -EALREADY, -EMSGSIZE);
+        if (e == GS_ECLOSED && !atomic_load(&c->doomed) && !atomic_load(&c->total) && !c->shared)
+            wrong("recv: connection %u is closed after %llu frames", number_of(c), (unsigned long long)seen);
+        if (e == -EMSGSIZE && gs_stream_info(s, &info) == 0 && info.state == GS_ENDED && !c->doomed)
+            wrong("recv: connection %u has a malformed frame after %llu", number_of(c), (unsigned long long)seen);
+        break;
+    }
     case 4: use_stale(s, r); break;
     case 5:
         if (c->shared)

@@ -57,7 +57,9 @@ static bool moves(struct con *c, struct pulse *p, const char *where)
 static bool expected_end(struct peer_con *p, long e, const char *where)
 {
     if (!atomic_load(&p->c->doomed))
-        wrong("%s: connection %u ends with %s", where, number_of(p->c), gs_error_name((int)e));
+        wrong("%s: connection %u (%s) ends with %s after %u of %u frames, %llu came", where, number_of(p->c),
+              p->c->shared ? "shared" : "ordered", gs_error_name((int)e), p->seq, p->frames,
+              (unsigned long long)atomic_load(&p->c->progress));
     return false;
 }
 
