@@ -18,6 +18,7 @@ struct echo {
     gs_opt active[2]; /* the active option, to set it again */
     long count;       /* connections to serve; 0: no end */
     bool listening;
+    bool short_of; /* the last accept failed for want of something, and that is said */
     uint64_t connections, open, packets, bytes;
 };
 
@@ -91,11 +92,14 @@ static void on_drained(struct echo *e, const gs_msg *m)
 static int on_accept(struct echo *e, const gs_msg *m)
 {
     if (m->error < 0 && gs_error_is_transient(m->error)) {
-        cli_fail(&e->a, "a connection was not accepted", m->error);
+        if (!e->short_of)
+            cli_fail(&e->a, "connections have to wait", m->error);
+        e->short_of = true;
         return 0;
     }
     if (m->error < 0)
         return m->error;
+    e->short_of = false;
     e->connections++;
     e->open++;
     if (e->count && e->connections == (uint64_t)e->count) {

@@ -1,4 +1,5 @@
-/* 01_echo: an echo server. One mailbox owns the listener and every connection; one thread serves them all.
+/* 01_echo: an echo server. One mailbox owns the listener and every connection; one thread serves them all. It waits for nobody:
+ * send_timeout is nowait, so a peer whose queue is full, because it does not read, is cut off.
  *
  *     01_echo tcp://:4000    serves until it is killed:  gensock cat tcp://localhost:4000 --packet line
  *     01_echo                serves one client, which it starts itself in a thread
@@ -43,7 +44,8 @@ int main(int argc, char **argv)
 {
     gs_mailbox mb;
     gs_stream listener;
-    const gs_opt *opts = GS_OPTS(GS_INT(ACCEPT, GS_ACTIVE_TRUE), GS_INT(PACKET, GS_PACKET_LINE), GS_INT(REUSEADDR, true));
+    const gs_opt *opts = GS_OPTS(GS_INT(ACCEPT, GS_ACTIVE_TRUE), GS_INT(PACKET, GS_PACKET_LINE), GS_INT(REUSEADDR, true),
+                                 GS_INT(SEND_TIMEOUT, GS_NOWAIT));
     const char *address = argc > 1 ? argv[1] : "tcp://127.0.0.1:0";
     int e = gs_mailbox_new(&mb);
     if (e == 0)
