@@ -62,7 +62,7 @@ static int new_monitor(gs_mailbox to, struct gsi_monitor **out)
 int gs_socket_monitor(gs_socket h, gs_mailbox to, uint64_t *ref)
 {
     struct gsi_socket *s;
-    struct gsi_monitor *m;
+    struct gsi_monitor *m = NULL;
     if (!ref)
         return GS_EBADARG;
     int e = new_monitor(to, &m);
