@@ -254,8 +254,8 @@ int cli_bench(int argc, char **argv)
     int code = cli_parse(&b.a, argc, argv, flags);
     if (code < 0 && !is_framed(&b.a))
         code = cli_say(&b.a, CLI_USAGE, "--packet 1, 2 or 4 is wanted: else nobody knows where a message ends");
-    if (code < 0 && cli_opt(&b.a, GS_OPT_ACTIVE)->v.i == GS_ACTIVE_FALSE)
-        code = cli_say(&b.a, CLI_USAGE, "--active false would hear nothing: true, once or N");
+    if (code < 0)
+        code = cli_check_active(&b.a);
     if (code < 0) {
         if (!strncmp(b.a.arg[0], "tcp://", 6)) /* or a packet would wait for the answer of the one before */
             cli_fallback(&b.a, (gs_opt)GS_INT(NODELAY, true));

@@ -323,11 +323,11 @@ int cli_cat(int argc, char **argv)
     cli_default(&c.a, (gs_opt)GS_INT(SEND_TIMEOUT, GS_NOWAIT));
     cli_default(&c.a, (gs_opt)GS_INT(EXIT_ON_CLOSE, false));
     int code = cli_parse(&c.a, argc, argv, flags);
+    if (code < 0)
+        code = cli_check_active(&c.a);
     if (code >= 0)
         return cli_args_fini(&c.a, code);
     init(&c);
-    if (c.active[0].v.i == GS_ACTIVE_FALSE)
-        return cli_args_fini(&c.a, cli_say(&c.a, CLI_USAGE, "--active false would hear nothing: true, once or N"));
 
     int e = gs_mailbox_new(&c.mb);
     if (e < 0)

@@ -189,11 +189,11 @@ int cli_echo(int argc, char **argv)
     cli_default(&e.a, (gs_opt)GS_INT(BACKLOG, 1024));
     cli_default(&e.a, (gs_opt)GS_INT(SEND_TIMEOUT, GS_NOWAIT));
     int code = cli_parse(&e.a, argc, argv, flags);
+    if (code < 0)
+        code = cli_check_active(&e.a);
     if (code >= 0)
         return cli_args_fini(&e.a, code);
     e.active[0] = *cli_opt(&e.a, GS_OPT_ACTIVE);
-    if (e.active[0].v.i == GS_ACTIVE_FALSE)
-        return cli_args_fini(&e.a, cli_say(&e.a, CLI_USAGE, "--active false would hear nothing: true, once or N"));
 
     int r = gs_mailbox_new(&e.mb);
     cli_signals_hold();

@@ -21,6 +21,14 @@ void cli_fallback(struct cli_args *a, gs_opt o)
     a->opts[a->n_opts].name = GS_OPT_END;
 }
 
+int cli_check_active(const struct cli_args *a)
+{
+    int64_t mode = cli_opt(a, GS_OPT_ACTIVE)->v.i;
+    if (mode > 0 && mode != GS_ACTIVE_FALSE)
+        return -1;
+    return cli_say(a, CLI_USAGE, "--active: this would hear nothing; true, once, or N above 0");
+}
+
 const gs_opt *cli_opt(const struct cli_args *a, int name)
 {
     for (size_t i = a->n_opts; i-- > 0;)
