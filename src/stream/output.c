@@ -241,7 +241,8 @@ static bool flatten(struct stream *s, const struct iovec *iov, int n, uint8_t *f
     return true;
 }
 
-int output_write(struct stream *s, uint64_t id, const struct iovec *iov, int n)
+/* *partly: the transport took something and not all. */
+static int write_step(struct stream *s, uint64_t id, const struct iovec *iov, int n, bool *partly)
 {
     if (s->send_error)
         return stream_end_code(s, s->send_error);
@@ -258,7 +259,7 @@ int output_write(struct stream *s, uint64_t id, const struct iovec *iov, int n)
     int n_pieces = s->out ? pieces_of(s->out, v) : 0;
     if (n > USER_PIECES && n_pieces) {
         int e = output_write(s, id, NULL, 0);
-        return e < 0 ? e : output_write(s, id, iov, n);
+        return e < 0 ? e : write_step(s, id, iov, n, partly);
     }
     size_t queued = out_len(s), total = queued + total_of(iov, n);
     if (!total)
@@ -279,10 +280,23 @@ int output_write(struct stream *s, uint64_t id, const struct iovec *iov, int n)
     int e = keep_rest(s, v, n_pieces, iov, n, (size_t)k);
     if (e < 0) /* a packet is cut in two and cannot be kept: the stream ends, unless nothing of it has left */
         return k == 0 && !queued ? e : output_failed(s, id, e);
+    *partly = k > 0;
     stuck(s, id);
     if (out_len(s) <= s->profile->low)
         relieved(s, id);
     return 0;
+}
+
+/* A transport without descriptor tells of room only after it answered -EAGAIN, so it is asked until it does. */
+int output_write(struct stream *s, uint64_t id, const struct iovec *iov, int n)
+{
+    bool partly = false;
+    int e = write_step(s, id, iov, n, &partly);
+    while (e == 0 && partly && s->out && descriptorless(s)) {
+        partly = false;
+        e = write_step(s, id, NULL, 0, &partly);
+    }
+    return e;
 }
 
 void output_uncork(struct stream *s, uint64_t id)
