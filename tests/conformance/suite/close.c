@@ -263,7 +263,7 @@ static void export_of_queued_output_is_ebusy(struct world *w)
     if (!w->facts->kernel)
         return;
     open_pair(w, A_OWNED, GS_OPTS(GS_INT(ACTIVE, GS_ACTIVE_FALSE), GS_INT(SEND_TIMEOUT, GS_NOWAIT)), NULL);
-    (void)fill_until_eagain(w->a, 1, 0);
+    (void)fill_until_eagain(w, w->a, 1, 0);
     assert_code(gs_stream_export(w->a, &rest, &n), -EBUSY);
 }
 

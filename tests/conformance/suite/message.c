@@ -239,7 +239,7 @@ static void the_descriptor_tells_of_room_to_write(struct world *w)
 {
     open_pair(w, A_OWNED, GS_OPTS(GS_INT(ACTIVE, GS_ACTIVE_FALSE), GS_INT(SEND_TIMEOUT, GS_NOWAIT)), NULL);
     int fd = (int)assert_ok(gs_mailbox_fd(w->ma));
-    size_t sent = fill_until_eagain(w->a, 4, 0);
+    size_t sent = fill_until_eagain(w, w->a, 4, 0);
     struct task *t = task_new(w, run_drain);
     t->stream = w->b;
     t->seed = 4;

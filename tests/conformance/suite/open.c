@@ -180,11 +180,10 @@ static void an_address_is_free_after_close(struct world *w)
     for (int i = 0; i < 3; i++) {
         open_listener(w, NULL, GS_NO_MAILBOX);
         assert_ok(gs_stream_close(w->listener));
-        gs_opt reuse[] = {GS_INT(REUSEADDR, 1), {.name = GS_OPT_END}};
         const char *path = strstr(w->at, "//") + 2;
-        int e = gs_stream_listen(&w->listener, w->at, reuse, GS_NO_MAILBOX);
+        int e = gs_stream_listen(&w->listener, w->at, NULL, GS_NO_MAILBOX);
         if (e == -EADDRINUSE && w->facts->name_stays && unlink(path) == 0)
-            e = gs_stream_listen(&w->listener, w->at, reuse, GS_NO_MAILBOX);
+            e = gs_stream_listen(&w->listener, w->at, NULL, GS_NO_MAILBOX);
         assert_ok(e);
         assert_ok(gs_stream_close(w->listener));
     }

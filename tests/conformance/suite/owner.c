@@ -168,7 +168,7 @@ static void queued_output_moves_along(struct world *w)
     enum { SEED = 9 };
     gs_msg m;
     open_pair(w, A_OWNED, GS_OPTS(GS_INT(ACTIVE, GS_ACTIVE_FALSE), GS_INT(SEND_TIMEOUT, GS_NOWAIT)), NULL);
-    size_t sent = fill_until_eagain(w->a, SEED, 0);
+    size_t sent = fill_until_eagain(w, w->a, SEED, 0);
     assert_ok(gs_stream_controlling_process(w->a, w->ma, w->mb));
     struct task *t = task_new(w, run_drain);
     t->stream = w->b;

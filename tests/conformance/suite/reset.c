@@ -83,7 +83,7 @@ static void linger_0_drops_the_queue(struct world *w)
 {
     gs_opt client[] = {GS_INT(ACTIVE, GS_ACTIVE_FALSE), GS_INT(SEND_TIMEOUT, GS_NOWAIT), linger(true, 0), {.name = GS_OPT_END}};
     open_pair(w, A_OWNED, client, NULL);
-    size_t sent = fill_until_eagain(w->a, 3, 0);
+    size_t sent = fill_until_eagain(w, w->a, 3, 0);
     assert_ok(gs_stream_close(w->a));
     struct task *t = task_new(w, run_drain);
     t->stream = w->b;

@@ -30,6 +30,7 @@ struct facts {
     bool send_sees_close; /* a send to a peer that closed fails at last */
     bool name_stays;      /* a name outlives its listener, as a file */
     bool foreign_accept;  /* a nowait accept may name another mailbox than the listener's owner */
+    size_t holds;         /* more bytes than the two ends together ever buffer */
     int refused;          /* what connecting to nobody answers */
     gs_peer_kind peer;
 };
@@ -51,6 +52,7 @@ struct world {
     char at[256];             /* the address that reaches `listener` */
     struct task *tasks;
     struct census before;
+    uint64_t began;
     bool done;
 };
 
@@ -125,8 +127,8 @@ long task_result(struct task *t);
 void run_accept(struct task *t);  /* stream, mailbox, timeout_ms -> fresh */
 void run_recv(struct task *t);    /* one raw recv of up to n (0: 64) bytes with length n -> buf */
 void run_receive(struct task *t); /* one gs_receive on mailbox -> msg */
-/* Reads raw bytes of `stream` until its end or `total` (0: no limit) bytes, and checks them against the pattern of `seed`;
- * result: the code that ended it (0 for total); n: bytes; -EBADMSG: a wrong byte. */
+/* Reads raw bytes of `stream` until its end or `total` (0: no limit) bytes, and checks them against the pattern of `seed` from
+ * `ref` on; result: the code that ended it (0 for total); n: bytes; -EBADMSG: a wrong byte. */
 void run_drain(struct task *t);
 /* The time from now to the end of a task after `act`: the promise of WAKE_MS holds in one of several tries, as machines are busy. */
 #define assert_wakes_in_time(tries_left, took) ((took) <= WAKE_MS || (tries_left) > 0)
@@ -141,8 +143,8 @@ void recv_text(gs_stream s, const char *text);
 void recv_one(gs_stream s, const char *text);
 /* The peer's end is next. */
 void recv_end(gs_stream s);
-/* Sends (send_timeout GS_NOWAIT, owned) pattern bytes until EAGAIN; how many. */
-size_t fill_until_eagain(gs_stream s, uint64_t seed, uint64_t at);
+/* Sends (send_timeout GS_NOWAIT, owned) pattern bytes until EAGAIN, which stays until somebody reads; how many. */
+size_t fill_until_eagain(const struct world *w, gs_stream s, uint64_t seed, uint64_t at);
 
 /* ---- messages ---- */
 
