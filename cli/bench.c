@@ -250,13 +250,13 @@ int cli_bench(int argc, char **argv)
     };
     cli_default(&b.a, (gs_opt)GS_INT(PACKET, GS_PACKET_4));
     cli_default(&b.a, (gs_opt)GS_INT(ACTIVE, GS_ACTIVE_TRUE));
-    cli_default(&b.a, (gs_opt)GS_INT(SEND_TIMEOUT, GS_NOWAIT));
     int code = cli_parse(&b.a, argc, argv, flags);
     if (code < 0 && !is_framed(&b.a))
         code = cli_say(&b.a, CLI_USAGE, "--packet 1, 2 or 4 is wanted: else nobody knows where a message ends");
     if (code < 0)
         code = cli_check_active(&b.a);
     if (code < 0) {
+        cli_nowait_sends(&b.a);
         if (!strncmp(b.a.arg[0], "tcp://", 6)) /* or a packet would wait for the answer of the one before */
             cli_fallback(&b.a, (gs_opt)GS_INT(NODELAY, true));
         code = run(&b);

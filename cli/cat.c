@@ -320,13 +320,13 @@ int cli_cat(int argc, char **argv)
     struct cat c = {.a = {.command = "cat", .usage = usage, .n_args = 1}};
     const struct cli_flag flags[] = {{"hex", CLI_FLAG, &c.hex, 0, 0}, {"listen", CLI_FLAG, &c.listen, 0, 0}, {NULL, CLI_FLAG, NULL, 0, 0}};
     cli_default(&c.a, (gs_opt)GS_INT(ACTIVE, GS_ACTIVE_TRUE));
-    cli_default(&c.a, (gs_opt)GS_INT(SEND_TIMEOUT, GS_NOWAIT));
     cli_default(&c.a, (gs_opt)GS_INT(EXIT_ON_CLOSE, false));
     int code = cli_parse(&c.a, argc, argv, flags);
     if (code < 0)
         code = cli_check_active(&c.a);
     if (code >= 0)
         return cli_args_fini(&c.a, code);
+    cli_nowait_sends(&c.a);
     init(&c);
 
     int e = gs_mailbox_new(&c.mb);

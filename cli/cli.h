@@ -85,6 +85,8 @@ int cli_parse(struct cli_args *a, int argc, char **argv, const struct cli_flag *
 void cli_fallback(struct cli_args *a, gs_opt o);
 /* The last option of this name, or NULL. */
 const gs_opt *cli_opt(const struct cli_args *a, int name);
+/* After parsing: sends are nowait, unless the user says how long they may wait, or that they are direct (which has no queue). */
+void cli_nowait_sends(struct cli_args *a);
 /* For commands that live on messages: -1 when the active option brings any, else the exit code. */
 int cli_check_active(const struct cli_args *a);
 /* Gives back what cli_parse took. Answers `code`. */

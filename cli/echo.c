@@ -166,6 +166,8 @@ static int run(struct echo *e)
     int r = serve(e);
     if (e->listening)
         cli_unlisten(e->listener);
+    if (r == GS_ETIMEOUT)
+        return cli_say(&e->a, CLI_TIMEOUT, "nothing has happened for %d ms", e->a.timeout_ms);
     if (r < 0)
         return cli_fail(&e->a, "serving", r);
     print_summary(e);
@@ -187,12 +189,12 @@ int cli_echo(int argc, char **argv)
     cli_default(&e.a, (gs_opt)GS_INT(ACTIVE, GS_ACTIVE_TRUE));
     cli_default(&e.a, (gs_opt)GS_INT(REUSEADDR, true));
     cli_default(&e.a, (gs_opt)GS_INT(BACKLOG, 1024));
-    cli_default(&e.a, (gs_opt)GS_INT(SEND_TIMEOUT, GS_NOWAIT));
     int code = cli_parse(&e.a, argc, argv, flags);
     if (code < 0)
         code = cli_check_active(&e.a);
     if (code >= 0)
         return cli_args_fini(&e.a, code);
+    cli_nowait_sends(&e.a);
     e.active[0] = *cli_opt(&e.a, GS_OPT_ACTIVE);
 
     int r = gs_mailbox_new(&e.mb);

@@ -18,9 +18,9 @@ static void print_options(void)
 {
     printf("Every option of gen_tcp has its Erlang name: --NAME VALUE. Their meaning: docs/options.md, inet(3erl).\n\n");
     for (int i = GS_OPT_END + 1; i < GS_OPT_COUNT; i++)
-        if (gs_opt_name_text(i))
+        if (i != GS_OPT_USER && gs_opt_name_text(i))
             printf("  --%s\n", gs_opt_name_text(i));
-    printf("  --inet --inet6 --local (without value)\n\n"
+    printf("  --inet --inet6 --local --binary --list (without value)\n\n"
            "for example: --packet 4 --active once --nodelay true --linger true,5 --ip 127.0.0.1 --raw 6,1,01000000\n");
 }
 

@@ -3,7 +3,6 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "cli.h"
 
@@ -19,6 +18,13 @@ void cli_fallback(struct cli_args *a, gs_opt o)
         return;
     a->opts[a->n_opts++] = o;
     a->opts[a->n_opts].name = GS_OPT_END;
+}
+
+void cli_nowait_sends(struct cli_args *a)
+{
+    const gs_opt *mode = cli_opt(a, GS_OPT_SEND_MODE);
+    if (!mode || mode->v.i == GS_SEND_QUEUED)
+        cli_fallback(a, (gs_opt)GS_INT(SEND_TIMEOUT, GS_NOWAIT));
 }
 
 int cli_check_active(const struct cli_args *a)
@@ -56,24 +62,11 @@ static bool parse_number(const char *text, long least, long most, long *out)
     return true;
 }
 
-/* gen_tcp's options that are one atom. */
-static bool take_family(struct cli_args *a, const char *name)
-{
-    static const struct {
-        const char *name;
-        int family;
-    } families[] = {{"inet", AF_INET}, {"inet6", AF_INET6}, {"local", AF_UNIX}};
-    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++)
-        if (!strcmp(name, families[i].name)) {
-            a->opts[a->n_opts++] = (gs_opt)GS_INT(FAMILY, families[i].family);
-            return true;
-        }
-    return false;
-}
-
 static int take_opt(struct cli_args *a, const char *name, const char *value)
 {
     gs_opt *o = &a->opts[a->n_opts];
+    if (!strcmp(name, gs_opt_name_text(GS_OPT_USER)))
+        return cli_say(a, CLI_USAGE, "--%s: a pointer of the program's own; this one uses it itself", name);
     int e = gs_opt_parse(name, value, o);
     const char *detail = gs_error_detail(e);
     if (e == GS_EBADARG)
@@ -83,6 +76,17 @@ static int take_opt(struct cli_args *a, const char *name, const char *value)
         return cli_say(a, CLI_USAGE, "--%s %s: %s", name, value, *detail ? detail : gs_error_text(e));
     a->n_opts++;
     return -1;
+}
+
+/* gen_tcp's options that are one atom. -2: this is none. */
+static int take_atom(struct cli_args *a, const char *name)
+{
+    static const char *const atoms[][2] = {{"inet", "family"}, {"inet6", "family"}, {"local", "family"},
+                                           {"list", "mode"},   {"binary", "mode"}};
+    for (size_t i = 0; i < sizeof atoms / sizeof atoms[0]; i++)
+        if (!strcmp(name, atoms[i][0]))
+            return take_opt(a, atoms[i][1], name);
+    return -2;
 }
 
 static const struct cli_flag *find_flag(const struct cli_flag *flags, const char *name)
@@ -111,8 +115,9 @@ static int take_option(struct cli_args *a, int argc, char **argv, int *i, const 
     }
     if (a->n_opts == CLI_OPTS_MAX)
         return cli_say(a, CLI_USAGE, "more than %d options", CLI_OPTS_MAX);
-    if (!equal && take_family(a, name))
-        return -1;
+    int taken = equal ? -2 : take_atom(a, name);
+    if (taken != -2)
+        return taken;
     if (!equal && *i + 1 == argc)
         return cli_say(a, CLI_USAGE, "--%s: a value is missing, or there is no such option", name);
     const char *value = equal ? equal + 1 : argv[++*i];
