@@ -25,7 +25,7 @@ def tracked(*endings):
         names = p.stdout.splitlines()
     else:  # a machine without git, or a source archive
         names = [os.path.relpath(os.path.join(d, n), ROOT) for d, _, ns in os.walk(ROOT) for n in ns
-                 if not os.path.relpath(d, ROOT).startswith(('build', '.'))]
+                 if d == ROOT or not os.path.relpath(d, ROOT).startswith(('build', '.'))]
     return sorted(n for n in names if n.endswith(endings) and os.path.isfile(os.path.join(ROOT, n)))
 
 
