@@ -51,23 +51,25 @@ static int split_host(struct opening *o)
     return gsi_hostport_split(o->stack.rest, o->host, GSI_HOST_MAX + 1, &o->port);
 }
 
-int opening_new(struct stream *s, uint64_t id, const char *address, const gs_opt *opts)
+int opening_new(struct stream *s, uint64_t id, const char *address, const gs_opt *opts, bool takes_fd)
 {
     struct more *more = stream_more(s);
     struct opening *o = more ? gsi_zalloc(sizeof *o) : NULL;
-    if (!o)
+    gs_opt *copy = o ? gsi_opts_join(opts, NULL) : NULL;
+    if (!copy) {
+        const gs_opt *fd = takes_fd ? gsi_opts_find(opts, GS_OPT_FD) : NULL;
+        if (fd) /* taken, also on failure */
+            gsi_sys.close((int)fd->v.i);
+        gsi_free(o);
         return -ENOMEM;
+    }
     more->opening = o;
     s->state = OPENING;
     o->stream = id;
-    o->opts = gsi_opts_join(opts, NULL);
+    o->opts = copy;
+    o->fd_taken = !takes_fd;
     o->address = gsi_strdup(address);
-    if (!o->opts) { /* taken, also on failure */
-        const gs_opt *fd = gsi_opts_find(opts, GS_OPT_FD);
-        if (fd)
-            gsi_sys.close((int)fd->v.i);
-    }
-    if (!o->opts || !o->address)
+    if (!o->address)
         return -ENOMEM;
     int e = gsi_stack_parse(o->address, &o->stack);
     if (e < 0)
@@ -199,7 +201,8 @@ int opening_step(struct stream *s, uint64_t id)
         }
         if (e == -EAGAIN) /* a full backlog of a unix listener: nothing tells when there is room */
             return -EAGAIN;
-        if (e < 0 && !s->more->layers && o->at + 1 < o->n) {
+        bool last = o->at + 1 >= o->n || gsi_opts_find(o->opts, GS_OPT_FD); /* whose descriptor went with the first try */
+        if (e < 0 && !s->more->layers && !last) {
             (void)stream_arm(s, id, 0);
             stream_close_transport(s, false);
             o->at++;
