@@ -61,9 +61,9 @@ typedef struct {
 /* gs_socket_recv(s, buf, n, 0, GS_MS(500)); lives to the end of the block. */
 #define GS_MS(ms) (&(gs_wait){.timeout_ms = (ms)})
 
-/* socket:cancel/2: takes a pending call out of its queue, and its select message back if that was not received yet; whoever is
- * next gets its turn. 0; GS_EINVALID: no such call is pending; GS_ECLOSED. Never a POSIX code. A cancelled connect goes on in
- * the kernel. */
+/* socket:cancel/2: takes a pending call out of its queue, and its select message back if that was not received yet;
+ * whoever is next gets its turn. 0; GS_EINVALID: no such call is pending; GS_ECLOSED. Never a POSIX code. A cancelled
+ * connect goes on in the kernel. */
 GS_API int gs_socket_cancel(gs_socket s, const gs_select *info);
 
 /* ---- opening, naming, ending ---------------------------------------------------------------------------------------- */
@@ -77,16 +77,17 @@ typedef struct {
     gs_mailbox owner;           /* as the option otp:controlling_process; none at first */
     bool debug;                 /* as the option otp:debug */
     int use_registry;           /* > 0: the registry has it, < 0: not, 0: as gs_use_registry says */
-    gs_fd_use fd_use;           /* gs_socket_open_fd: use a duplicate; the descriptor itself and leave it open at close; or take
-                                   it, which means also closing it when the call fails */
+    gs_fd_use fd_use;           /* gs_socket_open_fd: use a duplicate; borrow it, which leaves it open at close; or take it,
+                                   which closes it also when the call fails */
 } gs_socket_opts;
 
-/* socket:open/4. Domain AF_INET, AF_INET6, AF_UNIX or any other number; type SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET … without
- * flags; protocol IPPROTO_TCP …, 0 = the default one. 0 and *out; -EMFILE, -ENFILE; -EAFNOSUPPORT, -EPROTONOSUPPORT,
- * -ESOCKTNOSUPPORT; -EPERM, -EACCES; -ENOENT, -ENODEV: namespace, interface; -EINVAL: a flag in type; -ENOMEM. The detail says more. */
+/* socket:open/4. Domain AF_INET, AF_INET6, AF_UNIX or any other number; type SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET …
+ * without flags; protocol IPPROTO_TCP …, 0 = the default one. 0 and *out; -EMFILE, -ENFILE; -EAFNOSUPPORT,
+ * -EPROTONOSUPPORT, -ESOCKTNOSUPPORT; -EPERM, -EACCES; -ENOENT, -ENODEV: namespace, interface; -EINVAL: a flag in
+ * type; -ENOMEM. The detail says more. */
 GS_API GS_MUST_USE int gs_socket_open(gs_socket *out, int domain, int type, int protocol, const gs_socket_opts *opts);
-/* socket:open/2 on an existing descriptor, whose domain, type and protocol are asked of the kernel. It becomes non-blocking (for
- * every holder of it, as the kernel has it). 0; -EBADF, -ENOTSOCK, -EMFILE, -ENOMEM. */
+/* socket:open/2 on an existing descriptor, whose domain, type and protocol are asked of the kernel. It becomes
+ * non-blocking (for every holder of it, as the kernel has it). 0; -EBADF, -ENOTSOCK, -EMFILE, -ENOMEM. */
 GS_API GS_MUST_USE int gs_socket_open_fd(gs_socket *out, int fd, const gs_socket_opts *opts);
 
 /* socket:bind/2. The port that is bound now (port 0 makes the kernel choose), 0 for families without ports; -EADDRINUSE,
@@ -99,33 +100,35 @@ GS_API GS_MUST_USE int gs_socket_listen(gs_socket s, int backlog);
  * gs_error_is_transient the listener still stands, and after -EMFILE or -ENFILE the connection is still queued. */
 GS_API GS_MUST_USE int gs_socket_accept(gs_socket s, gs_socket *out, gs_wait *w);
 
-/* socket:connect/3, and with `to` NULL connect/1: finishes a connect that a nowait, a timeout or a cancel left behind. 0;
- * GS_ETIMEOUT (it goes on in the kernel), GS_ESELECT; -ECONNREFUSED, -ENETUNREACH, -ETIMEDOUT …; -EALREADY: another caller's
- * connect is under way; GS_EINVALID: NULL, and none is; with GS_NOWAIT -EAGAIN: a local listener's backlog is full, of which
- * the kernel tells no readiness. */
+/* socket:connect/3, and with `to` NULL connect/1: finishes a connect that a nowait, a timeout or a cancel left behind.
+ * 0; GS_ETIMEOUT (it goes on in the kernel), GS_ESELECT; -ECONNREFUSED, -ENETUNREACH, -ETIMEDOUT …; -EALREADY: another
+ * caller's connect is under way; GS_EINVALID: NULL, and none is; with GS_NOWAIT -EAGAIN: a local listener's backlog is
+ * full, of which the kernel tells no readiness. */
 GS_API GS_MUST_USE int gs_socket_connect(gs_socket s, const gs_addr *to, gs_wait *w);
 
 /* socket:shutdown/2: SHUT_RD, SHUT_WR or SHUT_RDWR (gs_how has the same values). -ENOTCONN. */
 GS_API int gs_socket_shutdown(gs_socket s, int how);
-/* socket:close/1. Ends every wait, then closes the descriptor: with socket:linger on and data unsent this call waits, up to
- * linger's seconds. Afterwards the port is free. 0; GS_ECLOSED: it was closed already; -EIO …: closed, but the kernel complained. */
+/* socket:close/1. Ends every wait, then closes the descriptor: with socket:linger on and data unsent this call waits,
+ * up to linger's seconds. Afterwards the port is free. 0; GS_ECLOSED: it was closed already; -EIO …: closed, but the
+ * kernel complained. */
 GS_API int gs_socket_close(gs_socket s);
 
 /* socket:sockname/1, peername/1. -ENOTCONN. */
 GS_API GS_MUST_USE int gs_socket_sockname(gs_socket s, gs_addr *out);
 GS_API GS_MUST_USE int gs_socket_peername(gs_socket s, gs_addr *out);
 
-/* socket:monitor/1: when the socket closes `to` gets a GS_MSG_DOWN with *ref and error GS_ECLOSED. 0; GS_EBADARG: no such mailbox;
- * -ENOMEM. cancel_monitor: 0; GS_EINVALID: no such monitor; GS_ECLOSED: it went off. */
+/* socket:monitor/1: when the socket closes `to` gets a GS_MSG_DOWN with *ref and error GS_ECLOSED. 0; GS_EBADARG: no
+ * such mailbox; -ENOMEM. cancel_monitor: 0; GS_EINVALID: no such monitor; GS_ECLOSED: it went off. */
 GS_API GS_MUST_USE int gs_socket_monitor(gs_socket s, gs_mailbox to, uint64_t *ref);
 GS_API int gs_socket_cancel_monitor(gs_socket s, uint64_t ref);
 
 /* ---- sending -------------------------------------------------------------------------------------------------------- */
 
-/* socket:send/4. The bytes sent. On a stream all n are waited for; fewer means that the time was over or an error came (the
- * next call tells it), or with GS_NOWAIT that the rest is to be sent after the select message: w->info is set then. Other
- * types send whole packets. GS_ETIMEOUT, GS_ESELECT: nothing was sent; -EPIPE, -ECONNRESET: the peer is gone; -EMSGSIZE.
- * With GS_NOWAIT -EAGAIN: an unconnected local datagram socket's peer is full, of which the kernel tells no readiness. */
+/* socket:send/4. The bytes sent. On a stream all n are waited for; fewer means that the time was over or an error came
+ * (the next call tells it), or with GS_NOWAIT that the rest is to be sent after the select message: w->info is set
+ * then. Other types send whole packets. GS_ETIMEOUT, GS_ESELECT: nothing was sent; -EPIPE, -ECONNRESET: the peer is
+ * gone; -EMSGSIZE. With GS_NOWAIT -EAGAIN: an unconnected local datagram socket's peer is full, of which the kernel
+ * tells no readiness. */
 GS_API GS_MUST_USE ssize_t gs_socket_send(gs_socket s, const void *p, size_t n, int flags, gs_wait *w);
 /* socket:sendto/5. */
 GS_API GS_MUST_USE ssize_t gs_socket_sendto(gs_socket s, const void *p, size_t n, const gs_addr *to, int flags, gs_wait *w);
@@ -140,8 +143,8 @@ typedef struct {
     int flags;          /* recvmsg, out: MSG_TRUNC, MSG_CTRUNC, MSG_EOR, MSG_OOB, MSG_ERRQUEUE */
 } gs_msghdr;
 
-/* socket:sendmsg/4. As gs_socket_send; control messages go with the first byte. -EINVAL: iovcnt, or more control bytes than
- * otp:sndctrlbuf allows. */
+/* socket:sendmsg/4. As gs_socket_send; control messages go with the first byte. -EINVAL: iovcnt, or more control bytes
+ * than otp:sndctrlbuf allows. */
 GS_API GS_MUST_USE ssize_t gs_socket_sendmsg(gs_socket s, const gs_msghdr *m, int flags, gs_wait *w);
 
 /* socket:sendfile/5: n bytes of a regular file from offset on (n 0: to its end); the file's own position stays. The bytes
@@ -150,10 +153,10 @@ GS_API GS_MUST_USE ssize_t gs_socket_sendfile(gs_socket s, int fd, off_t offset,
 
 /* ---- receiving ------------------------------------------------------------------------------------------------------ */
 
-/* socket:recv/4. What there is, at most n bytes; with MSG_WAITALL exactly n of a stream: fewer means that the time was over,
- * the peer's end came, or with GS_NOWAIT that the rest follows after the select message (w->info is set). MSG_PEEK, MSG_OOB
- * and the others as recv(2). GS_ECLOSED also: the peer of a stream has ended its side (other types: 0 is an empty packet, and
- * at seqpacket the end too). GS_ETIMEOUT, GS_ESELECT; -ECONNRESET. */
+/* socket:recv/4. What there is, at most n bytes; with MSG_WAITALL exactly n of a stream: fewer means that the time was
+ * over, the peer's end came, or with GS_NOWAIT that the rest follows after the select message (w->info is set).
+ * MSG_PEEK, MSG_OOB and the others as recv(2). GS_ECLOSED also: the peer of a stream has ended its side (other types:
+ * 0 is an empty packet, and at seqpacket the end too). GS_ETIMEOUT, GS_ESELECT; -ECONNRESET. */
 GS_API GS_MUST_USE ssize_t gs_socket_recv(gs_socket s, void *p, size_t n, int flags, gs_wait *w);
 /* socket:recvfrom/4. from may be NULL. With MSG_TRUNC in flags the answer is the packet's real length. */
 GS_API GS_MUST_USE ssize_t gs_socket_recvfrom(gs_socket s, void *p, size_t n, gs_addr *from, int flags, gs_wait *w);
@@ -187,7 +190,7 @@ typedef struct {
         int64_t us;
         char text[64];
         gs_addr addr;
-        struct { const gs_addr *group, *source, *interface; unsigned ifindex; } mreq; /* what the option does not have: NULL, 0 */
+        struct { const gs_addr *group, *source, *interface; unsigned ifindex; } mreq; /* NULL, 0: it has none */
         struct { void *p; size_t n; } bytes;
         struct { unsigned count; size_t size; } buffer; /* count is kept and has no effect */
         gs_mailbox mailbox;
@@ -203,18 +206,21 @@ typedef struct {
 
 /* ---- options -------------------------------------------------------------------------------------------------------- */
 
-/* socket:setopt/3, getopt/2. An option is "level:name" with Erlang's words: the levels are otp, socket, ip, ipv6, tcp, udp and
- * sctp; gs_supports("options", …) lists them. setopt: value->kind must be the option's (GS_VALUE_INT for booleans, enums and
- * numbers). getopt sets *value whole, but for GS_VALUE_BYTES options, which fill value->v.bytes. 0; GS_EINVALID: no such option
- * (the detail says so); -ENOPROTOOPT: not on this system, or not this way round; -EINVAL: the value. The otp level:
- *   debug (a trace of the calls on stderr), meta (a pointer of the caller's), fd (get), controlling_process (the mailbox that
- *   owns the socket, and with whose end it closes; none at first; GS_ENOTOWNER: another mailbox's turn owns it), rcvbuf (the
- *   most that one recv without MSG_WAITALL takes), rcvctrlbuf, sndctrlbuf (the most control bytes of one message; all three: 0
- *   = no limit, the default), use_registry (get), iow (kept and given back: counters of 64 bits do not wrap). */
+/* socket:setopt/3, getopt/2. An option is "level:name" with Erlang's words: the levels are otp, socket, ip, ipv6, tcp,
+ * udp and sctp; gs_supports("options", …) lists them. setopt: value->kind must be the option's (GS_VALUE_INT for
+ * booleans, enums and numbers). getopt sets *value whole, but for GS_VALUE_BYTES options, which fill value->v.bytes.
+ * 0; GS_EINVALID: no such option (the detail says so); -ENOPROTOOPT: not on this system, or not this way round;
+ * -EINVAL: the value. The otp level:
+ *   debug (a trace of the calls on stderr), meta (a pointer of the caller's), fd (get), controlling_process (the
+ *     mailbox that owns the socket, and with whose end it closes; none at first; GS_ENOTOWNER: another mailbox's turn
+ *     owns it), rcvbuf (the most that one recv or recvfrom without MSG_WAITALL takes), rcvctrlbuf, sndctrlbuf (the most control
+ *     bytes of one message; all three: 0 = no limit, the default), use_registry (get), iow (kept and given back:
+ *     counters of 64 bits do not wrap). */
 GS_API GS_MUST_USE int gs_socket_setopt(gs_socket s, const char *option, const gs_value *value);
 GS_API GS_MUST_USE int gs_socket_getopt(gs_socket s, const char *option, gs_value *value);
 
-/* socket:setopt_native/3, getopt_native/3: level, number and bytes as setsockopt(2) has them. *n: in the room, out the size. */
+/* socket:setopt_native/3, getopt_native/3: level, number and bytes as setsockopt(2) has them. *n: in the room, out the
+ * size. */
 GS_API GS_MUST_USE int gs_socket_setopt_native(gs_socket s, int level, int number, const void *p, socklen_t n);
 GS_API GS_MUST_USE int gs_socket_getopt_native(gs_socket s, int level, int number, void *p, socklen_t *n);
 
@@ -231,11 +237,12 @@ GS_API bool gs_cmsg_next(const gs_msghdr *m, size_t *at, gs_cmsg *out);
 GS_API GS_MUST_USE int gs_cmsg_put(gs_msghdr *m, size_t room, int level, int type, const void *p, size_t n);
 
 /* The typed form: "ip:tos", "ip:ttl", "ip:pktinfo", "ip:origdstaddr", "ip:recverr", "ipv6:tclass", "ipv6:hoplimit",
- * "ipv6:pktinfo", "ipv6:recverr", "socket:timestamp", "socket:rights", "socket:credentials". add: 0; -EMSGSIZE; GS_EINVALID: no
- * such name, or another kind of value. value: the name; NULL: unknown or malformed, take c->data. */
+ * "ipv6:pktinfo", "ipv6:recverr", "socket:timestamp", "socket:rights", "socket:credentials". add: 0; -EMSGSIZE;
+ * GS_EINVALID: no such name, or another kind of value. value: the name; NULL: unknown or malformed, take c->data. */
 GS_API GS_MUST_USE int gs_cmsg_add(gs_msghdr *m, size_t room, const char *name, const gs_value *value);
 GS_API const char *gs_cmsg_value(const gs_cmsg *c, gs_value *value);
-/* Copies the descriptors of a "socket:rights": how many there are; GS_EINVALID: it is another message, or cap is too small. */
+/* Copies the descriptors of a "socket:rights": how many there are; GS_EINVALID: it is another message, or cap is too
+ * small. */
 GS_API GS_MUST_USE int gs_cmsg_fds(const gs_cmsg *c, int *out, size_t cap);
 
 /* ---- what there is -------------------------------------------------------------------------------------------------- */
@@ -263,29 +270,31 @@ typedef struct {
 /* socket:info/0. */
 GS_API GS_MUST_USE int gs_info(gs_info_t *out);
 
-/* All that are set must hold; a zeroed one (or a NULL pointer) lets everything through. keep is called with no lock held. */
+/* All that are set must hold; a zeroed one (or a NULL pointer) lets everything through. keep is called with no lock
+ * held. */
 typedef struct {
     int domain, type, protocol; /* 0: any */
     gs_mailbox owner;           /* none: any */
     bool (*keep)(gs_socket s, const gs_socket_info_t *info, void *arg);
     void *arg;
 } gs_socket_filter;
-/* socket:which_sockets/1: the sockets in the registry that pass. Answers how many there are, and writes at most cap of them. */
+/* socket:which_sockets/1: the sockets in the registry that pass. Answers how many there are, and writes at most cap of
+ * them. */
 GS_API size_t gs_which_sockets(const gs_socket_filter *filter, gs_socket *out, size_t cap);
 /* socket:number_of/0: how many the registry has. */
 GS_API size_t gs_number_of_sockets(void);
 /* socket:use_registry/1: whether sockets opened from now on are registered (true at first). Answers what it was. */
 GS_API bool gs_use_registry(bool use);
 
-/* socket:is_supported/1,2: gs_is_supported("ipv6", NULL), ("msg_flags", "eor"), ("protocols", "sctp"), ("options", "ip:tos"),
- * ("cmsgs", "ip:pktinfo"). False for what is unknown. The first asks make a socket to see, and remember. */
+/* socket:is_supported/1,2: gs_is_supported("ipv6", NULL), ("msg_flags", "eor"), ("protocols", "sctp"), ("options",
+ * "ip:tos"), ("cmsgs", "ip:pktinfo"). False for what is unknown. The first asks make a socket to see, and remember. */
 GS_API bool gs_is_supported(const char *what, const char *name);
 typedef struct {
     const char *name; /* static */
     bool supported;
 } gs_support;
-/* socket:supports/0,1: what is NULL, "msg_flags", "protocols", "options" or "cmsgs". Answers how many there are (0 for another
- * word), and writes at most cap of them. */
+/* socket:supports/0,1: what is NULL, "msg_flags", "protocols", "options" or "cmsgs". Answers how many there are (0 for
+ * another word), and writes at most cap of them. */
 GS_API size_t gs_supports(const char *what, gs_support *out, size_t cap);
 
 #ifdef __cplusplus

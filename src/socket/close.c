@@ -102,9 +102,9 @@ int gs_socket_cancel_monitor(gs_socket h, uint64_t ref)
 
 /* ---- the end ---- */
 
-/* From gsi_kill on the handle answers GS_ECLOSED. Everybody who waits is woken, by an eventfd or a message and never by
- * shutdown(2), which others that share the descriptor would feel; then the last of them leaves, and only then the descriptor
- * goes: out of every mailbox's set first, where a duplicate of it would else stay for ever. */
+/* From gsi_kill on the handle answers GS_ECLOSED. Everybody who waits is woken, by an eventfd or a message and never
+ * by shutdown(2), which others that share the descriptor would feel; then the last of them leaves, and only then the
+ * descriptor goes: out of every mailbox's set first, where a duplicate of it would else stay for ever. */
 int gsi_socket_end(struct gsi_socket *s)
 {
     gsi_kill(&s->source.object);

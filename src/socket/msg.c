@@ -1,7 +1,8 @@
 /* msg.c: control messages: walking over them, appending them, and their typed values.
  *
- * The buffer has any alignment, so headers are copied; sizes and padding are those of CMSG_LEN and CMSG_SPACE (RFC 3542 §20).
- */
+ * The buffer has any alignment, so headers are copied; sizes and padding are those of CMSG_LEN and CMSG_SPACE (RFC
+ * 3542 §20).
+ * */
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>

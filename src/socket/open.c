@@ -91,7 +91,8 @@ static int finish(gs_socket *out, struct gsi_socket_seed *seed, const gs_socket_
             e = gsi_errno();
         if (e < 0) {
             char name[GSI_QUOTE_MAX];
-            gsi_fail(e, "cannot bind to the device %s: %s", gsi_quote(name, sizeof name, o->bind_to_device), gs_error_text(e));
+            gsi_quote(name, sizeof name, o->bind_to_device);
+            gsi_fail(e, "cannot bind to the device %s: %s", name, gs_error_text(e));
         }
     }
     struct gsi_socket *s = NULL;

@@ -1,5 +1,6 @@
-/* options.c: the kernel's options under Erlang's names: one row each. A row whose number is ABSENT is an option that other
- * systems have: known, and not supported. sctp's structs, and a few rare ones, are bytes as the kernel's headers lay them out. */
+/* options.c: the kernel's options under Erlang's names: one row each. A row whose number is ABSENT is an option that
+ * other systems have: known, and not supported. sctp's structs, and a few rare ones, are bytes as the kernel's headers
+ * lay them out. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -208,7 +209,8 @@ static const struct gsi_sockopt *row_for(const char *name, int can, int *e)
     const struct gsi_sockopt *o = gsi_sockopt_find(name);
     char quoted[GSI_QUOTE_MAX];
     if (!o)
-        *e = gsi_fail(GS_EINVALID, "no option is named %s; gs_supports(\"options\", …) lists them", gsi_quote(quoted, sizeof quoted, name));
+        *e = gsi_fail(GS_EINVALID, "no option is named %s; gs_supports(\"options\", …) lists them",
+                      gsi_quote(quoted, sizeof quoted, name));
     else if (o->number == ABSENT)
         *e = gsi_fail(-ENOPROTOOPT, "%s is an option of other systems", name);
     else if (!(o->can & can))

@@ -46,7 +46,10 @@ static int set_sndctrlbuf(struct gsi_socket *s, const gs_value *v) { return set_
 
 static void get_debug(const struct gsi_socket *s, gs_value *v) { v->v.i = s->debug; }
 static void get_iow(const struct gsi_socket *s, gs_value *v) { v->v.i = s->iow; }
-static void get_owner(const struct gsi_socket *s, gs_value *v) { v->v.mailbox.id = s->source.owner ? s->source.owner->id : 0; }
+static void get_owner(const struct gsi_socket *s, gs_value *v)
+{
+    v->v.mailbox.id = s->source.owner ? s->source.owner->id : 0;
+}
 static void get_meta(const struct gsi_socket *s, gs_value *v) { v->v.ptr = s->meta; }
 static void get_rcvctrlbuf(const struct gsi_socket *s, gs_value *v) { v->v.i = (int64_t)s->rcvctrlbuf; }
 static void get_sndctrlbuf(const struct gsi_socket *s, gs_value *v) { v->v.i = (int64_t)s->sndctrlbuf; }

@@ -1,5 +1,5 @@
-/* registry.c: which sockets there are, and what is known of each. The id table is the registry: a registered socket is one
- * with a flag. */
+/* registry.c: which sockets there are, and what is known of each. The id table is the registry: a registered socket is
+ * one with a flag. */
 #include <netinet/in.h>
 
 #include "socket/socket.h"

@@ -1,10 +1,11 @@
 /* select.c: who waits for a socket, in which order, and how each of them learns that it is its turn.
  *
- * A direction's queue holds the calls that wait, in the order they came. Only the head may try. A blocking head polls the
- * descriptor; those behind it sleep on their own eventfd, which the head's leaving signals. A nowait head has its mailbox
- * watch the descriptor until it is ready, then gets its message and keeps the head until its caller comes back (or cancels, or
- * its mailbox ends), as in Erlang: so nobody overtakes. Its message is allocated when the wait starts: telling cannot fail.
- */
+ * A direction's queue holds the calls that wait, in the order they came. Only the head may try. A blocking head polls
+ * the descriptor; those behind it sleep on their own eventfd, which the head's leaving signals. A nowait head has its
+ * mailbox watch the descriptor until it is ready, then gets its message and keeps the head until its caller comes back
+ * (or cancels, or its mailbox ends), as in Erlang: so nobody overtakes. Its message is allocated when the wait starts:
+ * telling cannot fail.
+ * */
 #include <errno.h>
 #include <stdio.h>
 #include <sys/epoll.h>

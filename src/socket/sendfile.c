@@ -1,8 +1,8 @@
 /* sendfile.c: sendfile(2) without SIGPIPE, which it has no flag against.
  *
- * The signal goes to the thread that writes, while it is in the call. So the thread blocks it, and takes away the one that its
- * own call made, if there was none before.
- */
+ * The signal goes to the thread that writes, while it is in the call. So the thread blocks it, and takes away the one
+ * that its own call made, if there was none before.
+ * */
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
@@ -13,7 +13,8 @@
 #include "base/seam.h"
 #include "socket/socket.h"
 
-ssize_t gsi_sendfile(int out, int in, off_t *at, size_t n)
+/* Bytes or -errno; *at moves on. */
+static ssize_t send_file(int out, int in, off_t *at, size_t n)
 {
     sigset_t pipe_only, before, pending;
     sigemptyset(&pipe_only);
@@ -65,7 +66,7 @@ static ssize_t try_file(struct gsi_socket *s, struct gsi_op *op)
         size_t left = f->n ? f->n - op->done : CHUNK;
         if (!left)
             return (ssize_t)op->done;
-        ssize_t r = gsi_sendfile(s->fd, f->fd, &f->at, left < CHUNK ? left : CHUNK);
+        ssize_t r = send_file(s->fd, f->fd, &f->at, left < CHUNK ? left : CHUNK);
         count_file(&s->sendfile, gsi_count(&s->count[GSI_Q_WRITE], r));
         if (r < 0)
             return r;

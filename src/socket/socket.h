@@ -113,11 +113,6 @@ GS_MUST_USE int gsi_socket_give(struct gsi_socket *s, gs_mailbox to);
 void gsi_registry_count(int change);
 bool gsi_registry_default(void);
 
-/* ---- sendfile.c ---- */
-
-/* sendfile(2) that cannot raise SIGPIPE; also for transports. Bytes or -errno; *at moves on. */
-GS_MUST_USE ssize_t gsi_sendfile(int out, int in, off_t *at, size_t n);
-
 /* ---- recv.c, send.c ---- */
 
 /* Adds one attempt's result to the counts; answers it. -EAGAIN counts as a wait. */

@@ -1,8 +1,8 @@
 /* value.c: typed values of options and control messages as the kernel's bytes, and back.
  *
- * A form says how a value looks to the kernel; its kind, how it looks to the caller. Bytes are copied, never cast: control
- * messages lie at any alignment.
- */
+ * A form says how a value looks to the kernel; its kind, how it looks to the caller. Bytes are copied, never cast:
+ * control messages lie at any alignment.
+ * */
 #include <errno.h>
 #include <limits.h>
 #include <netinet/in.h>
@@ -255,7 +255,8 @@ static int decode_error(const void *p, size_t n, gs_value *v)
     v->v.error.info = e.ee_info;
     v->v.error.data = e.ee_data;
     /* Behind it who sent the error, when that is known. */
-    if (gs_addr_make(&v->v.error.offender, (const struct sockaddr *)((const char *)p + sizeof e), (socklen_t)(n - sizeof e)) < 0)
+    const void *behind = (const char *)p + sizeof e;
+    if (gs_addr_make(&v->v.error.offender, behind, (socklen_t)(n - sizeof e)) < 0)
         v->v.error.offender = (gs_addr){0};
     return 0;
 }

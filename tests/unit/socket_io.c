@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "lib/fault.h"
+#include "lib/vclock.h"
 #include "socket_test.h"
 
 static void an_echo_over(int domain)
@@ -125,6 +126,29 @@ static void timeouts_are_never_early(void **state)
     gs_socket l = listener(&at), fresh;
     assert_code(gs_socket_accept(l, &fresh, GS_MS(0)), GS_ETIMEOUT);
     assert_code(gs_socket_accept(l, &fresh, GS_MS(20)), GS_ETIMEOUT);
+    assert_ok(gs_socket_close(l));
+}
+
+static void timeouts_are_exact(void **state)
+{
+    (void)state;
+    gs_socket a, b;
+    gs_addr at;
+    char c;
+    local_pair(SOCK_STREAM, &a, &b);
+    fill(a);
+    gs_socket l = listener(&at), fresh;
+    vclock_start(VCLOCK_AUTO);
+    assert_code(gs_socket_recv(a, &c, 1, 0, GS_MS(60000)), GS_ETIMEOUT);
+    assert_int_equal(vclock_ms(), 60000);
+    assert_code(gs_socket_send(a, &c, 1, 0, GS_MS(1)), GS_ETIMEOUT);
+    assert_int_equal(vclock_ms(), 60001);
+    assert_code(gs_socket_accept(l, &fresh, GS_MS(1000)), GS_ETIMEOUT);
+    assert_int_equal(vclock_ms(), 61001);
+    assert_code(gs_socket_recv(a, &c, 1, 0, GS_MS(0)), GS_ETIMEOUT);
+    assert_int_equal(vclock_ms(), 61001);
+    vclock_stop();
+    close_both(a, b);
     assert_ok(gs_socket_close(l));
 }
 
@@ -448,6 +472,7 @@ int main(void)
         cmocka_unit_test(local_by_path_and_abstract_name),
         cmocka_unit_test(datagrams_tell_whence_and_are_cut),
         cmocka_unit_test(timeouts_are_never_early),
+        cmocka_unit_test(timeouts_are_exact),
         cmocka_unit_test(a_timed_out_send_tells_how_much_went),
         cmocka_unit_test(waitall_waits_for_all_and_gives_the_shorter_end),
         cmocka_unit_test(peek_leaves_the_bytes),

@@ -38,7 +38,8 @@ static void failing_calls_are_told_and_leak_nothing(void **state)
     assert_code(gs_socket_open_fd(&s, fd[0], NULL), -EPERM);
     assert_int_equal(fault_stop(), 1);
     assert_true(fcntl(fd[0], F_GETFD) >= 0);
-    const gs_socket_opts take = {.fd_use = GS_FD_TAKE}, nowhere = {.netns = "/nonexistent"}, no_device = {.bind_to_device = "no-such-if"};
+    const gs_socket_opts take = {.fd_use = GS_FD_TAKE}, nowhere = {.netns = "/nonexistent"};
+    const gs_socket_opts no_device = {.bind_to_device = "no-such-if"};
     fault_fail_call(FAULT_getsockopt, 1, 1, ENOMEM);
     assert_code(gs_socket_open_fd(&s, fd[0], &take), -ENOMEM);
     assert_int_equal(fault_stop(), 1);
@@ -141,6 +142,23 @@ static void bind_answers_the_port_and_states_follow(void **state)
     assert_ok(gs_socket_sockname(u, &at));
     assert_int_equal(gs_addr_path(&at).n, 6);
     assert_ok(gs_socket_close(u));
+}
+
+static void a_socket_is_made_in_another_namespace(void **state)
+{
+    (void)state;
+    gs_socket s;
+    const gs_socket_opts own = {.netns = "/proc/self/ns/net"}, none = {.netns = "/dev/null"};
+    int e = gs_socket_open(&s, AF_INET, SOCK_STREAM, 0, &own);
+    if (e == -EPERM)
+        skip_because("may not enter a network namespace");
+    assert_ok(e);
+    assert_ok(gs_socket_close(s));
+    assert_code(gs_socket_open(&s, AF_INET, SOCK_STREAM, 0, &none), -EINVAL);
+    gs_addr at; /* an existing descriptor has its namespace already */
+    s = listener(&at);
+    assert_code(gs_socket_open_fd(&(gs_socket){0}, info_of(s).fd, &own), -EINVAL);
+    assert_ok(gs_socket_close(s));
 }
 
 static void bind_to_device_holds(void **state)
@@ -341,6 +359,7 @@ int main(void)
         cmocka_unit_test(a_listening_descriptor_accepts),
         cmocka_unit_test(a_closed_duplicate_leaves_no_events_behind),
         cmocka_unit_test(bind_answers_the_port_and_states_follow),
+        cmocka_unit_test(a_socket_is_made_in_another_namespace),
         cmocka_unit_test(bind_to_device_holds),
         cmocka_unit_test(an_owner_given_at_open_closes_it),
         cmocka_unit_test(stale_and_foreign_handles_answer),

@@ -179,7 +179,8 @@ static void what_is_no_option_is_told(void **state)
     assert_ok(gs_socket_close(s));
 }
 
-/* Every row of the table, every way round: an answer, and never a crash; what is listed as got is got or refused by the kernel. */
+/* Every row of the table, every way round: an answer, and never a crash; what is listed as got is got or refused by
+ * the kernel. */
 static void every_row_answers(void **state)
 {
     (void)state;

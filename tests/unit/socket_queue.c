@@ -1,4 +1,5 @@
-/* Callers of several threads queue: in order, whatever becomes of one in the middle; close wakes them all. runner: tsan, serial */
+/* Callers of several threads queue: in order, whatever becomes of one in the middle; close wakes them all. runner:
+ * tsan, serial */
 #include "socket_test.h"
 
 enum { N = 5 };

@@ -319,7 +319,8 @@ static void nobody_overtakes_a_told_waiter_but_its_own_mailbox(void **state)
     assert_ok(gs_mailbox_free(other));
 }
 
-/* The select was right, but somebody with the same descriptor took the byte: the wait starts again, with a new message. */
+/* The select was right, but somebody with the same descriptor took the byte: the wait starts again, with a new
+ * message. */
 static void a_wait_that_comes_back_for_nothing_waits_again(void **state)
 {
     (void)state;

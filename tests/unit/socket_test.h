@@ -1,4 +1,5 @@
-/* socket_test.h: what the tests of the socket layer share: connected pairs, threads that make one call, waiting for a queue. */
+/* socket_test.h: what the tests of the socket layer share: connected pairs, threads that make one call, waiting for a
+ * queue. */
 #ifndef SOCKET_TEST_H
 #define SOCKET_TEST_H
 
