@@ -13,6 +13,7 @@
 
 enum {
     TICK_MS = 2,
+    SWEEP_MS = 20,         /* how often closed streams are looked at for their deadlines */
     QUIET_TICKS = 25,      /* a mailbox without output is watched that long: it may cork again */
     PROGRESS_MS = 10000,   /* a closed stream may stand still that long */
     AWAY_MAX = 64,         /* streams of one mailbox looked at in one tick */
@@ -92,6 +93,8 @@ static bool advance_left(struct left *l, uint64_t now)
         l->deadline = deadline_of(s, now);
     l->queued = queued;
     if (queued && now < l->deadline) {
+        if (!s->in_flusher && !descriptorless(s)) /* if that fails the tick looks again */
+            s->in_flusher = gsi_poller_set(&f.poller, s->fd, l->id, EPOLLOUT, false) == 0;
         stream_unlock(s);
         return false;
     }
@@ -100,22 +103,45 @@ static bool advance_left(struct left *l, uint64_t now)
     return true;
 }
 
+/* Looks at the i-th; only this thread takes out, others append. */
+static bool advance_at(size_t i, uint64_t now)
+{
+    pthread_mutex_lock(&f.mutex);
+    struct left l = f.left[i];
+    pthread_mutex_unlock(&f.mutex);
+    bool gone = advance_left(&l, now);
+    pthread_mutex_lock(&f.mutex);
+    f.left[i] = gone ? f.left[--f.left_n] : l;
+    pthread_mutex_unlock(&f.mutex);
+    return gone;
+}
+
+static size_t left_count(void)
+{
+    pthread_mutex_lock(&f.mutex);
+    size_t n = f.left_n;
+    pthread_mutex_unlock(&f.mutex);
+    return n;
+}
+
 static void advance_all_left(void)
 {
     uint64_t now = gsi_now();
-    for (size_t i = 0;;) {
-        pthread_mutex_lock(&f.mutex);
-        bool end = i >= f.left_n;
-        struct left l = end ? (struct left){0} : f.left[i];
-        pthread_mutex_unlock(&f.mutex);
-        if (end)
-            return;
-        bool gone = advance_left(&l, now);
-        pthread_mutex_lock(&f.mutex); /* only this thread takes out; others append */
-        f.left[i] = gone ? f.left[--f.left_n] : l;
-        pthread_mutex_unlock(&f.mutex);
-        i += !gone;
-    }
+    for (size_t i = 0; i < left_count();)
+        i += !advance_at(i, now);
+}
+
+/* There is room for this one. */
+static void advance_by_id(uint64_t id)
+{
+    size_t i = 0;
+    pthread_mutex_lock(&f.mutex);
+    while (i < f.left_n && f.left[i].id != id)
+        i++;
+    bool found = i < f.left_n;
+    pthread_mutex_unlock(&f.mutex);
+    if (found)
+        (void)advance_at(i, gsi_now());
 }
 
 /* ---- mailboxes that are away ---- */
@@ -123,8 +149,10 @@ static void advance_all_left(void)
 static void flush_for(uint64_t id)
 {
     struct stream *s;
-    if (stream_lock((gs_stream){id}, &s) < 0)
+    if (stream_lock((gs_stream){id}, &s) < 0) {
+        advance_by_id(id);
         return;
+    }
     if (s->source.owner && s->state == OPEN) {
         if (s->corked)
             output_uncork(s, id);
@@ -175,8 +203,10 @@ static void take_fresh(void)
 
 /* ---- the thread ---- */
 
-static void serve_events(int timeout_ms)
+/* True: somebody poked. */
+static bool serve_events(int timeout_ms)
 {
+    bool poked = false;
     struct gsi_event e[GSI_EVENTS];
     int n = gsi_poller_wait(&f.poller, e, timeout_ms);
     for (int i = 0; i < n; i++) {
@@ -190,7 +220,9 @@ static void serve_events(int timeout_ms)
         pthread_mutex_lock(&f.mutex);
         f.signaled = false;
         pthread_mutex_unlock(&f.mutex);
+        poked = true;
     }
+    return poked;
 }
 
 static int next_timeout(bool *end)
@@ -199,22 +231,25 @@ static int next_timeout(bool *end)
     bool left = f.left_n, fresh = f.fresh_n;
     *end = f.stopping && !left;
     pthread_mutex_unlock(&f.mutex);
-    return *end || fresh ? 0 : f.watch_n ? TICK_MS : left ? 10 * TICK_MS : -1;
+    return *end || fresh ? 0 : f.watch_n ? TICK_MS : left ? SWEEP_MS : -1;
 }
 
 static void *run(void *unused)
 {
     (void)unused;
     pthread_setname_np(pthread_self(), "gs-flusher");
-    uint64_t ticked = 0;
+    uint64_t ticked = 0, swept = 0;
     for (bool end = false; !end;) {
         int timeout_ms = next_timeout(&end);
         if (end)
             break;
-        serve_events(timeout_ms);
+        bool poked = serve_events(timeout_ms);
         take_fresh();
-        advance_all_left();
         uint64_t now = gsi_now();
+        if (poked || now - swept >= SWEEP_MS * GSI_MS) {
+            advance_all_left();
+            swept = now;
+        }
         if (now - ticked < TICK_MS * GSI_MS)
             continue;
         ticked = now;
