@@ -422,6 +422,29 @@ static void a_full_local_backlog_is_waited_for(void **state)
     assert_ok(gs_mailbox_free(mb));
 }
 
+static void a_full_local_datagram_peer_is_waited_for(void **state)
+{
+    (void)state;
+    gs_addr at;
+    char name[64];
+    int n = snprintf(name, sizeof name, "%cgensock-dgram-%d", 0, (int)getpid());
+    assert_ok(gs_addr_local(&at, name, (size_t)n));
+    gs_socket b = open_socket(AF_UNIX, SOCK_DGRAM), a = open_socket(AF_UNIX, SOCK_DGRAM);
+    gs_mailbox mb = new_mailbox();
+    char byte;
+    assert_ok(gs_socket_bind(b, &at));
+    while (gs_socket_sendto(a, "x", 1, &at, 0, GS_MS(0)) == 1)
+        ;
+    gs_wait w = nowait(mb);
+    assert_code(gs_socket_sendto(a, "x", 1, &at, 0, &w), -EAGAIN); /* nothing would tell */
+    assert_code(gs_socket_sendto(a, "x", 1, &at, 0, GS_MS(20)), GS_ETIMEOUT);
+    assert_true(info_of(a).write_tries < 2000); /* it does not spin meanwhile */
+    assert_int_equal(gs_socket_recv(b, &byte, 1, 0, NULL), 1);
+    assert_int_equal(gs_socket_sendto(a, "x", 1, &at, 0, GS_MS(1000)), 1);
+    close_both(a, b);
+    assert_ok(gs_mailbox_free(mb));
+}
+
 static void receive_limits_of_the_otp_level_hold(void **state)
 {
     (void)state;
@@ -485,6 +508,7 @@ int main(void)
         cmocka_unit_test(interrupted_and_shortened_calls_go_on),
         cmocka_unit_test(emfile_at_accept_keeps_the_connection),
         cmocka_unit_test(a_full_local_backlog_is_waited_for),
+        cmocka_unit_test(a_full_local_datagram_peer_is_waited_for),
         cmocka_unit_test(receive_limits_of_the_otp_level_hold),
         cmocka_unit_test(a_vector_goes_out_whole),
     };
