@@ -52,6 +52,13 @@ static inline bool gsi_try_lock_at(struct gsi_object *o, uint64_t id)
     return atomic_compare_exchange_strong_explicit(&o->word, &expect, expect | 1, memory_order_acquire, memory_order_relaxed);
 }
 
+/* Without the lock: whether id named a live object a moment ago. */
+static inline bool gsi_lives_at(const struct gsi_object *o, uint64_t id)
+{
+    uint64_t word = atomic_load_explicit(&o->word, memory_order_relaxed);
+    return (word & ~(uint64_t)GSI_LOCK_MASK) == ((id & ~UINT64_C(0xffffffff)) | GSI_LIVE);
+}
+
 /* The place that id names, unlocked and whatever lives there now. 0, or GS_EBADARG: never issued, or another kind. */
 GS_MUST_USE int gsi_peek(enum gsi_kind kind, uint64_t id, void *out);
 

@@ -29,8 +29,8 @@ struct gsi_source_ops {
     bool (*next)(struct gsi_mailbox *mb, uint64_t id, gs_msg *m);
     /* The batch of mb->current is interrupted: puts the rest away, on the ready list. */
     void (*park)(struct gsi_mailbox *mb, uint64_t id);
-    /* Ready, but a selective receive wants others: silences the descriptor and goes on the ready list. Completes nowait calls
-     * (they end in notes, which a selective receive can choose from). */
+    /* Ready, but a selective receive wants others: silences the descriptor and goes on the ready list (events 0: it is there).
+     * Completes nowait calls (they end in notes, which a selective receive can choose from). */
     void (*mute)(struct gsi_mailbox *mb, uint64_t id, uint32_t events);
     /* The owner ends. No lock held. The id may be stale or have another owner by now: check. */
     void (*orphan)(uint64_t id, struct gsi_mailbox *owner);
@@ -73,6 +73,20 @@ struct gsi_note {
     void *owned; /* what free_fn gets */
 };
 
+enum { GSI_CORK = 64 * 1024 };
+
+/* Short answers to the frames of a batch, for the source being delivered, headers included. The turn appends without any lock
+ * and publishes by `end`; whoever holds the source's lock may send what is published. `open` is cleared under that lock when
+ * an answer has to take the long way; then the turn asks again. */
+struct gsi_cork {
+    uint8_t *p; /* GSI_CORK bytes, or NULL before the first */
+    _Atomic int open;
+    _Atomic uint32_t end;
+    uint32_t sent;                  /* under the source's lock */
+    uint32_t header;                /* turn: bytes of length in front of each: 0, 1, 2 or 4 */
+    uint32_t count, bytes, longest; /* turn: for the statistics */
+};
+
 enum { GSI_HOT = 128 * 1024, GSI_CLAIMS = 32, GSI_SPARES = 4 };
 
 /* The read buffer of a turn, lent to the source that is served, and the frames of it that were decoded ahead. Turn only. */
@@ -81,6 +95,7 @@ struct gsi_hot {
     uint8_t *message;    /* another buffer that the last message's views point into, or NULL: freed at the next receive */
     uint8_t *spare[GSI_SPARES];
     int spares;
+    struct gsi_cork cork;
     void *output; /* an empty output buffer for the next stream that corks, or NULL: theirs, freed with the mailbox */
     struct {
         const uint8_t *p;
@@ -90,6 +105,7 @@ struct gsi_hot {
     uint32_t claim_at, claims;
     const uint8_t *claim_bytes_end; /* behind the last claimed frame */
     void *claim_user;
+    bool more;           /* a whole frame follows those claimed */
     bool in_use;         /* `message` holds input that the current source has not delivered yet */
     uint32_t served;     /* messages of the current batch */
 };
@@ -138,6 +154,17 @@ extern GSI_TLS struct gsi_mailbox *gsi_turn;
 static inline bool gsi_in_turn(const struct gsi_mailbox *mb)
 {
     return atomic_load_explicit(&mb->turn, memory_order_relaxed) == (uintptr_t)&gsi_turn;
+}
+
+/* Turn: the batch is over; what was corked has been taken, or its source is gone. */
+static inline void gsi_hot_end_batch(struct gsi_hot *hot)
+{
+    hot->in_use = hot->more = false;
+    if (atomic_load_explicit(&hot->cork.end, memory_order_relaxed)) {
+        atomic_store_explicit(&hot->cork.open, 0, memory_order_relaxed);
+        atomic_store_explicit(&hot->cork.end, 0, memory_order_relaxed);
+        hot->cork.sent = hot->cork.count = hot->cork.bytes = hot->cork.longest = 0;
+    }
 }
 
 /* The mailbox whose turn the calling thread has, or NULL. */

@@ -87,6 +87,7 @@ void gsi_receive_fini(struct gsi_mailbox *mb)
     gsi_free(mb->hot.message);
     gsi_free(mb->hot.p);
     gsi_free(mb->hot.output);
+    gsi_free(mb->hot.cork.p);
     while (mb->hot.spares)
         gsi_free(mb->hot.spare[--mb->hot.spares]);
 }
@@ -184,8 +185,17 @@ static struct gsi_note *take_note(struct gsi_mailbox *mb, const struct wanted *w
     return NULL;
 }
 
+static bool serve(struct gsi_mailbox *mb, uint64_t id, uint32_t events, const struct wanted *w, gs_msg *m)
+{
+    if (selective(w) && id != w->stream && !is_socket(id)) {
+        ops_of(id)->mute(mb, id, events);
+        return false;
+    }
+    return ops_of(id)->serve(mb, id, events, m);
+}
+
 /* Moves what has expired to where it is taken from: notes to the inbox, sources to a serve. */
-static bool expire(struct gsi_mailbox *mb, gs_msg *m)
+static bool expire(struct gsi_mailbox *mb, const struct wanted *w, gs_msg *m)
 {
     uint64_t at = atomic_load_explicit(&mb->next_timer, memory_order_relaxed);
     if (at == GSI_NEVER)
@@ -206,22 +216,13 @@ static bool expire(struct gsi_mailbox *mb, gs_msg *m)
             break;
         uint64_t source = t->note ? 0 : t->ref;
         gsi_free(t);
-        if (source && ops_of(source)->serve(mb, source, GSI_EV_TIMER, m))
+        if (source && serve(mb, source, GSI_EV_TIMER, w, m))
             return true;
     }
     return false;
 }
 
 /* ---- sources ---- */
-
-static bool serve(struct gsi_mailbox *mb, uint64_t id, uint32_t events, const struct wanted *w, gs_msg *m)
-{
-    if (selective(w) && id != w->stream && !is_socket(id)) {
-        ops_of(id)->mute(mb, id, events);
-        return false;
-    }
-    return ops_of(id)->serve(mb, id, events, m);
-}
 
 static bool serve_events(struct gsi_mailbox *mb, const struct wanted *w, gs_msg *m)
 {
@@ -235,6 +236,18 @@ static bool serve_events(struct gsi_mailbox *mb, const struct wanted *w, gs_msg 
             return true;
     }
     return false;
+}
+
+/* The ready ones that nobody asked for stay where they are, but what they end in notes may be wanted. */
+static void complete_ready(struct gsi_mailbox *mb, const struct wanted *w)
+{
+    uint64_t ids[PATIENCE];
+    gsi_relock(&mb->object);
+    size_t n = gsi_list_ids(mb, GSI_READY, ids, PATIENCE);
+    gsi_unlock(&mb->object);
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] != w->stream && !is_socket(ids[i]))
+            ops_of(ids[i])->mute(mb, ids[i], 0);
 }
 
 /* Ready sources and notes take turns at being first. */
@@ -334,7 +347,11 @@ static int receive_slow(struct gsi_mailbox *mb, const struct wanted *w, gs_msg *
         int e = check_stream(mb, w);
         if (e < 0)
             return last_note(mb, w, m) ? 0 : e;
-        if (serve_events(mb, w, m) || expire(mb, m) || serve_posted(mb, w, m))
+        if (serve_events(mb, w, m) || expire(mb, w, m))
+            return 0;
+        if (selective(w))
+            complete_ready(mb, w);
+        if (serve_posted(mb, w, m))
             return 0;
         if (gsi_dying(&mb->object))
             return GS_ECLOSED;
@@ -387,7 +404,7 @@ static bool go_on(struct gsi_mailbox *mb, const struct wanted *w, gs_msg *m)
     } else
         ops_of(id)->park(mb, id);
     mb->current = 0;
-    mb->hot.in_use = false;
+    gsi_hot_end_batch(&mb->hot);
     return false;
 }
 

@@ -85,12 +85,11 @@ int accept_layers(struct stream *s, uint64_t id, const struct listener *l)
 {
     if (!l->stack.layers)
         return 0;
-    int e = opening_new(s, id, l->address, l->opts);
+    int e = opening_new(s, id, l->address, l->opts, false);
     if (e < 0)
         return e;
     struct opening *o = s->more->opening;
     o->server = true;
-    o->fd_taken = true;
     if (s->source.owner) /* the mailbox does the handshake; without owner the first recv, send or handshake does */
         opening_advance(s, id);
     return 0;
@@ -153,7 +152,7 @@ static void end_pending(struct stream *s, uint64_t id, struct pending_accept **a
     gsi_free(p);
 }
 
-void accept_notes(struct stream *s, uint64_t id, struct gsi_mailbox *mb)
+static void accept_notes(struct stream *s, uint64_t id, struct gsi_mailbox *mb)
 {
     bool any = false;
     for (struct pending_accept **at = &listener_of(s)->accepts; *at;) {
@@ -255,16 +254,21 @@ static bool accept_message(struct stream *s, uint64_t id, struct gsi_mailbox *mb
     return true;
 }
 
-bool accept_serve(struct stream *s, uint64_t id, struct gsi_mailbox *mb, uint32_t events, gs_msg *m)
+void accept_muted(struct stream *s, uint64_t id, struct gsi_mailbox *mb, uint32_t events)
 {
     if (s->more->io)
         atomic_store(&stream_io(s->more->io)->readable, 0);
     accept_notes(s, id, mb);
+    if (s->source.owner == mb && events & GSI_EV_TIMER)
+        listener_of(s)->resting = false;
+}
+
+bool accept_serve(struct stream *s, uint64_t id, struct gsi_mailbox *mb, uint32_t events, gs_msg *m)
+{
+    accept_muted(s, id, mb, events);
     if (s->source.owner != mb)
         return false;
-    struct listener *l = listener_of(s);
-    if (events & GSI_EV_TIMER)
-        l->resting = false;
+    const struct listener *l = listener_of(s);
     if (l->accept_mode != GS_ACTIVE_FALSE && !l->resting && accept_message(s, id, mb, m))
         return true;
     if (!descriptorless(s))

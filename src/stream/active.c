@@ -146,6 +146,7 @@ static bool deliver_data(struct gsi_mailbox *mb, struct stream *s, uint64_t id, 
         s->tell_passive = true;
     }
     claim(mb, s);
+    mb->hot.more = rx_len(s) && next_frame(s, &f) == 1;
     mb->hot.served += 1 + mb->hot.claims;
     return true;
 }
@@ -316,8 +317,8 @@ static void end_batch(struct gsi_mailbox *mb, struct stream *s, uint64_t id)
 
 static bool next(struct gsi_mailbox *mb, uint64_t id, gs_msg *m)
 {
-    struct stream *s;
-    if (stream_lock((gs_stream){id}, &s) < 0)
+    struct stream *s = (struct stream *)mb->current_source;
+    if (!gsi_try_lock_at(&s->source.object, id) && stream_lock((gs_stream){id}, &s) < 0)
         return false;
     bool told = false;
     if (s->state == LISTENING)
@@ -349,7 +350,7 @@ static void mute(struct gsi_mailbox *mb, uint64_t id, uint32_t events)
     if (stream_lock((gs_stream){id}, &s) < 0)
         return;
     if (s->state == LISTENING)
-        accept_notes(s, id, mb);
+        accept_muted(s, id, mb, events);
     else if (s->source.owner == mb) {
         if (s->state == OPENING)
             opening_advance(s, id);
@@ -358,7 +359,8 @@ static void mute(struct gsi_mailbox *mb, uint64_t id, uint32_t events)
     }
     if (s->source.owner == mb && (s->state != OPENING || s->tell_open)) {
         (void)stream_arm(s, id, events & (EPOLLHUP | EPOLLERR) ? 0 : s->armed & EPOLLOUT);
-        gsi_source_ready(&s->source, id);
+        if (events)
+            gsi_source_ready(&s->source, id);
     }
     stream_unlock(s);
 }

@@ -143,8 +143,7 @@ static int shutdown_write(struct stream *s, uint64_t id)
         return 0;
     if (s->send_error)
         return stream_end_code(s, s->send_error);
-    if (s->corked && in_turn(s))
-        output_uncork(s, id);
+    output_uncork(s, id);
     if (s->out || s->writer) {
         s->shut_pending = true;
         return s->out && !s->stuck && !s->writer ? output_flush(s, id) : 0;

@@ -90,7 +90,7 @@ static int connect_checked(gs_stream *out, const char *address, const gs_opt *op
         close_fd_option(opts);
         return e;
     }
-    e = opening_new(s, id, address, opts);
+    e = opening_new(s, id, address, opts, true);
     struct opening *o = s->more ? s->more->opening : NULL;
     if (e == 0 && !o->stack.base->connect)
         e = gsi_fail(-ENOTSUP, "transport %s cannot connect", o->stack.base->scheme);
@@ -199,7 +199,7 @@ static int listen_checked(gs_stream *out, const char *address, const gs_opt *opt
         close_fd_option(opts);
         return e;
     }
-    e = opening_new(s, id, address, opts);
+    e = opening_new(s, id, address, opts, true);
     if (e == 0)
         e = opening_look_up(s);
     while (e == 0 && s->more->opening->looking_up)

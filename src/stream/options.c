@@ -184,6 +184,8 @@ static int set_locked(struct stream *s, uint64_t id, const gs_opt *opts)
         e = changed_profile(s, opts, &p);
     if (e < 0)
         return e;
+    if (p)
+        output_uncork(s, id); /* it may frame otherwise from here on */
     e = set_transport_options(s, opts);
     if (e < 0) {
         profile_unref(p);

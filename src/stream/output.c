@@ -299,13 +299,42 @@ int output_write(struct stream *s, uint64_t id, const struct iovec *iov, int n)
     return e;
 }
 
+/* What the turn has corked and published, to be written behind the queue. */
+static struct iovec take_cork(struct stream *s)
+{
+    struct gsi_cork *cork = &s->source.owner->hot.cork;
+    uint32_t end = atomic_load_explicit(&cork->end, memory_order_acquire), from = cork->sent;
+    cork->sent = end;
+    return (struct iovec){cork->p + from, end - from};
+}
+
+/* The turn's: counts what was corked, and starts anew. */
+static void settle_cork(struct stream *s)
+{
+    struct gsi_cork *cork = &s->source.owner->hot.cork;
+    s->stat.send_oct += cork->bytes;
+    s->stat.send_cnt += cork->count;
+    if (cork->longest > s->stat.send_max)
+        s->stat.send_max = cork->longest;
+    cork->sent = cork->count = cork->bytes = cork->longest = 0;
+    atomic_store_explicit(&cork->end, 0, memory_order_relaxed);
+}
+
 void output_uncork(struct stream *s, uint64_t id)
 {
-    if (!s->corked)
+    struct gsi_mailbox *mb = s->source.owner;
+    bool mine = mb && gsi_in_turn(mb) && mb->current == id;
+    /* Another thread may have closed the cork just when the turn published once more: then only the turn knows. */
+    if (!s->corked && !(mine && atomic_load_explicit(&mb->hot.cork.end, memory_order_relaxed)))
         return;
     s->corked = false;
-    if (s->source.owner)
-        atomic_store_explicit(&s->source.owner->corked, 0, memory_order_relaxed);
-    if (s->out)
-        (void)output_flush(s, id); /* a failure is told by the next send and by the stream's end */
+    if (!mb)
+        return;
+    atomic_store_explicit(&mb->corked, 0, memory_order_relaxed);
+    atomic_store_explicit(&mb->hot.cork.open, 0, memory_order_relaxed);
+    struct iovec v = take_cork(s);
+    if ((v.iov_len || s->out) && output_write(s, id, &v, v.iov_len > 0) == -ENOMEM && !s->send_error)
+        (void)output_failed(s, id, -ENOMEM); /* these bytes were accepted: they cannot be refused any more */
+    if (mine)
+        settle_cork(s);
 }

@@ -50,13 +50,11 @@ static int check_sendable(struct stream *s, uint64_t id)
 /* ---- queued ---- */
 
 /* Frames of the batch that is being delivered are still to come: the answer to the last one takes this along. */
+static bool frames_to_come(const struct gsi_hot *hot) { return hot->claim_at < hot->claims || hot->more; }
+
 static bool batch_goes_on(const struct stream *s, uint64_t id)
 {
-    if (!in_turn(s) || s->source.owner->current != id)
-        return false;
-    const struct gsi_hot *hot = &s->source.owner->hot;
-    struct frame f;
-    return hot->claim_at < hot->claims || (s->hot && next_frame(s, &f) == 1);
+    return in_turn(s) && s->source.owner->current == id && frames_to_come(&s->source.owner->hot);
 }
 
 static bool points_into_hot(const struct stream *s, const void *p)
@@ -65,33 +63,65 @@ static bool points_into_hot(const struct stream *s, const void *p)
     return at >= hot && at < hot + GSI_HOT;
 }
 
-static int cork(struct stream *s, uint64_t id, const struct iovec *v, int n, size_t body)
+/* Writes a message into the cork and publishes it; there is room. */
+static void put_into_cork(struct gsi_cork *cork, const uint8_t *header, const void *p, size_t n)
+{
+    uint32_t end = atomic_load_explicit(&cork->end, memory_order_relaxed);
+    memcpy(cork->p + end, header, cork->header);
+    if (n)
+        memcpy(cork->p + end + cork->header, p, n);
+    cork->count++;
+    cork->bytes += (uint32_t)n;
+    if (n > cork->longest)
+        cork->longest = (uint32_t)n;
+    atomic_store_explicit(&cork->end, end + cork->header + (uint32_t)n, memory_order_release);
+}
+
+/* The batch's first short answer opens the cork; the next ones find it open (send_into_cork). */
+static bool open_cork(struct stream *s, const struct iovec *v, int n, size_t body)
+{
+    struct gsi_cork *cork = &s->source.owner->hot.cork;
+    uint32_t end = atomic_load_explicit(&cork->end, memory_order_relaxed);
+    if (s->out || n != 2 || body >= REF_MIN || s->profile->debug || end + 4 + body > GSI_CORK ||
+        (!cork->p && !(cork->p = gsi_alloc(GSI_CORK))))
+        return false;
+    cork->header = (uint32_t)v[0].iov_len;
+    put_into_cork(cork, v[0].iov_base, v[1].iov_base, body);
+    atomic_store_explicit(&cork->open, 1, memory_order_relaxed);
+    return true;
+}
+
+/* A long payload out of the read buffer is not copied. v[0] is the header. */
+static int refer(struct stream *s, uint64_t id, const struct iovec *v, int n)
+{
+    if (s->out && s->out->refs == OUTPUT_REFS) {
+        int e = output_write(s, id, NULL, 0);
+        if (e < 0 || s->stuck)
+            return e < 0 ? e : output_append(s, v, n);
+    }
+    int e = output_append(s, v, 1);
+    return e < 0 ? e : output_add_ref(s, v[1].iov_base, v[1].iov_len);
+}
+
+static int cork(struct stream *s, uint64_t id, const struct iovec *v, int n, size_t body, bool *counted)
 {
     struct gsi_mailbox *mb = s->source.owner;
-    /* v[0] is the header. A long payload out of the read buffer is not copied. */
-    if (n == 2 && body >= REF_MIN && points_into_hot(s, v[1].iov_base)) {
-        if (s->out && s->out->refs == OUTPUT_REFS) {
-            int e = output_write(s, id, NULL, 0);
-            if (e < 0 || s->stuck)
-                return e < 0 ? e : output_append(s, v, n);
-        }
-        int e = output_append(s, v, 1);
-        if (e == 0)
-            e = output_add_ref(s, v[1].iov_base, v[1].iov_len);
-        if (e < 0)
-            return e;
-    } else {
-        int e = output_append(s, v, n);
-        if (e < 0)
-            return e;
+    int e = 0;
+    *counted = open_cork(s, v, n, body);
+    if (!*counted) {
+        if (atomic_load_explicit(&mb->hot.cork.end, memory_order_relaxed)) /* comes first */
+            output_uncork(s, id);
+        if (s->stuck || s->send_error)
+            return output_write(s, id, v, n);
+        e = n == 2 && body >= REF_MIN && points_into_hot(s, v[1].iov_base) ? refer(s, id, v, n) : output_append(s, v, n);
     }
-    if (!s->corked) {
+    if (e == 0 && !s->corked) {
         s->corked = true;
         atomic_store_explicit(&mb->corked, id, memory_order_relaxed);
         if (!atomic_load_explicit(&mb->watched, memory_order_relaxed))
             flusher_watch(mb);
     }
-    return 0;
+    return e;
 }
 
 /* delay_send: until the mailbox has nothing else to do. */
@@ -129,6 +159,27 @@ static int wait_for_room(struct stream *s, uint64_t id)
     return s->send_error ? stream_end_code(s, s->send_error) : 0;
 }
 
+/* The answer to the last frame, or one too long to wait: what is corked goes out in front of it. */
+static int write_behind_cork(struct stream *s, uint64_t id, const struct iovec *v, int n)
+{
+    struct gsi_mailbox *mb = s->source.owner;
+    bool mine = gsi_in_turn(mb) && mb->current == id && atomic_load_explicit(&mb->hot.cork.end, memory_order_relaxed);
+    if (!mine)
+        return output_write(s, id, v, n);
+    struct gsi_cork *cork = &mb->hot.cork;
+    size_t body = total_of(v + 1, n - 1);
+    uint32_t end = atomic_load_explicit(&cork->end, memory_order_relaxed);
+    if (n == 2 && body < REF_MIN && s->corked && !s->stuck && cork->header == v[0].iov_len && end + 4 + body <= GSI_CORK) {
+        put_into_cork(cork, v[0].iov_base, v[1].iov_base, body); /* one write for all of it */
+        cork->count--;
+        cork->bytes -= (uint32_t)body;
+        output_uncork(s, id);
+        return s->send_error ? stream_end_code(s, s->send_error) : 0;
+    }
+    output_uncork(s, id);
+    return output_write(s, id, v, n);
+}
+
 static int send_queued(struct stream *s, uint64_t id, const struct iovec *v, int n, size_t body)
 {
     const struct profile *p = s->profile;
@@ -138,16 +189,17 @@ static int send_queued(struct stream *s, uint64_t id, const struct iovec *v, int
         return -EAGAIN;
     }
     int e;
-    bool room = !s->stuck && !s->writer && queued + body < CORK_MAX;
+    bool room = !s->stuck && !s->writer && queued + body < CORK_MAX, counted = false;
     if (room && p->delay_send)
         e = delay(s, id, v, n);
     else if (room && batch_goes_on(s, id))
-        e = cork(s, id, v, n, body);
+        e = cork(s, id, v, n, body, &counted);
     else
-        e = output_write(s, id, v, n);
+        e = write_behind_cork(s, id, v, n);
     if (e < 0)
         return e;
-    count_sent(s, body);
+    if (!counted)
+        count_sent(s, body);
     if (s->stuck && p->send_timeout != GS_NOWAIT && out_len(s) > p->high)
         return wait_for_room(s, id);
     return 0;
@@ -312,30 +364,21 @@ static int send_pieces(gs_stream h, struct iovec *v, int n, gs_rest *rest)
     return e;
 }
 
-/* The common case of an answer within a batch, the cork open and room in it: no list of pieces, no look-up. Answers false
- * where anything else is the matter. */
+/* The common case of an answer within a batch: the cork is open and has room. No lock: the cork is the turn's. False where
+ * anything else is the matter. */
 static bool send_into_cork(gs_stream h, const void *p, size_t n)
 {
     struct gsi_mailbox *mb = gsi_my_turn();
     if (!mb || mb->current != h.id || n >= REF_MIN)
         return false;
-    struct stream *s = (struct stream *)mb->current_source;
-    if (!gsi_try_lock_at(&s->source.object, h.id))
+    struct gsi_cork *cork = &mb->hot.cork;
+    uint32_t end = atomic_load_explicit(&cork->end, memory_order_relaxed);
+    if (!atomic_load_explicit(&cork->open, memory_order_relaxed) || !frames_to_come(&mb->hot) || end + 4 + n > GSI_CORK ||
+        (cork->header == 1 && n > UINT8_MAX) || !gsi_lives_at(&mb->current_source->object, h.id))
         return false;
-    const struct profile *profile = s->profile;
-    struct output *o = s->out;
-    bool plain = s->corked && o && !s->stuck && !s->writer && !s->send_error && !s->shut_pending && !s->shut_write &&
-                 !profile->direct && !profile->debug && profile->decoder.type == GS_PACKET_4 && s->source.owner == mb &&
-                 o->cap - o->end >= n + 4 && o->end + o->ref_bytes + n < CORK_MAX && batch_goes_on(s, h.id);
-    if (plain) {
-        uint8_t *at = o->d + o->end;
-        at[0] = 0, at[1] = 0, at[2] = (uint8_t)(n >> 8), at[3] = (uint8_t)n; /* n < REF_MIN */
-        memcpy(at + 4, p, n);
-        o->end += n + 4;
-        count_sent(s, n);
-    }
-    stream_unlock(s);
-    return plain;
+    uint8_t header[4] = {0, 0, (uint8_t)(n >> 8), (uint8_t)n}; /* n < REF_MIN */
+    put_into_cork(cork, header + 4 - cork->header, p, n);
+    return true;
 }
 
 int gs_stream_send(gs_stream h, const void *p, size_t n)
@@ -371,8 +414,7 @@ int gs_stream_flush(gs_stream h, int timeout_ms)
     int e = stream_lock(h, &s);
     if (e < 0)
         return e;
-    if (s->corked && in_turn(s))
-        output_uncork(s, h.id);
+    output_uncork(s, h.id);
     uint64_t deadline = gsi_deadline(timeout_ms);
     if (s->send_error)
         e = stream_end_code(s, s->send_error);
@@ -468,7 +510,7 @@ int64_t gs_stream_sendfile(gs_stream h, int fd, off_t offset, size_t n)
         return e;
     uint64_t deadline = gsi_deadline(s->profile->send_timeout);
     e = check_sendable(s, h.id);
-    if (e == 0 && s->corked && in_turn(s))
+    if (e == 0)
         output_uncork(s, h.id);
     if (e == 0)
         e = flush_before(s, h.id, deadline);

@@ -250,8 +250,9 @@ struct opening {
     int error;
     uint64_t stream, request;
 };
-/* Locked. Prepares OPENING by an address (copied) and options (copied). */
-GS_MUST_USE int opening_new(struct stream *s, uint64_t id, const char *address, const gs_opt *opts);
+/* Locked. Prepares OPENING by an address (copied) and options (copied). takes_fd: it owns the descriptor that they
+ * name, also on failure; else that is a listener's. */
+GS_MUST_USE int opening_new(struct stream *s, uint64_t id, const char *address, const gs_opt *opts, bool takes_fd);
 /* Locked. Finds the addresses of the host, in the background if it takes time (looking_up; a wake and a serve tell the end). */
 GS_MUST_USE int opening_look_up(struct stream *s);
 /* The network namespace that a list of options names, or NULL. */
@@ -269,7 +270,7 @@ bool opening_said(struct stream *s, uint64_t id, gs_msg *m);
 /* Locked listener, something may wait. True: *m is an accept message. */
 bool accept_serve(struct stream *s, uint64_t id, struct gsi_mailbox *mb, uint32_t events, gs_msg *m);
 /* Only the nowait accepts of this mailbox; they end in notes. */
-void accept_notes(struct stream *s, uint64_t id, struct gsi_mailbox *mb);
+void accept_muted(struct stream *s, uint64_t id, struct gsi_mailbox *mb, uint32_t events);
 void accept_abort_all(struct stream *s, uint64_t id);
 void accept_forget(struct stream *s, uint64_t id, uint64_t mailbox);
 int accept_watch(struct stream *s, uint64_t id);

@@ -30,7 +30,7 @@ static int check_upgradable(struct stream *s, uint64_t id)
     int e = input_unclaim(s, id);
     if (e == 0)
         e = input_stash(s);
-    if (e == 0 && s->corked)
+    if (e == 0)
         output_uncork(s, id);
     if (e == 0 && s->out)
         e = output_flush(s, id);
