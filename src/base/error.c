@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,17 +17,22 @@ static _Thread_local struct {
 /* glibc names an errno "ECONNREFUSED"; Erlang's atom is the same in lower case. */
 enum { POSIX_MAX = 134, NAME_MAX_LEN = 24 };
 
+static char posix_names[POSIX_MAX][NAME_MAX_LEN];
+static pthread_once_t names_once = PTHREAD_ONCE_INIT;
+
+static void make_names(void)
+{
+    for (int e = 1; e < POSIX_MAX; e++) {
+        const char *upper = strerrorname_np(e);
+        for (size_t i = 0; upper && upper[i] && i + 1 < NAME_MAX_LEN; i++)
+            posix_names[e][i] = (char)tolower((unsigned char)upper[i]);
+    }
+}
+
 static const char *posix_name(int e)
 {
-    static _Thread_local char name[NAME_MAX_LEN];
-    const char *upper = strerrorname_np(e);
-    if (!upper)
-        return "unknown";
-    size_t i = 0;
-    for (; upper[i] && i + 1 < sizeof name; i++)
-        name[i] = (char)tolower((unsigned char)upper[i]);
-    name[i] = '\0';
-    return name;
+    pthread_once(&names_once, make_names);
+    return e > 0 && e < POSIX_MAX && *posix_names[e] ? posix_names[e] : "unknown";
 }
 
 const char *gs_error_name(int code)
