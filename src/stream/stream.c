@@ -66,6 +66,7 @@ struct profile *profile_new(void)
             .send_timeout = GS_INFINITY,
             .linger_seconds = -1,
             .exit_on_close = true,
+            .unused = {1, 0, 0, HIGH_WATERMARK, LOW_WATERMARK}, /* deliver term, mode list; msgq's are inet_drv's, and as large */
         };
     return p;
 }
