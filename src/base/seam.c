@@ -32,6 +32,27 @@ static int sys_thread_create(pthread_t *t, void *(*run)(void *), void *arg)
     return e;
 }
 
+/* sendfile(2) has no MSG_NOSIGNAL. The signal goes to the writing thread: it is held back there and taken off again, unless
+ * one was pending before, which is the program's own. */
+static ssize_t sys_sendfile(int out, int in, off_t *at, size_t n)
+{
+    sigset_t pipe, pending, before;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    sigemptyset(&pending);
+    sigpending(&pending);
+    bool own = sigismember(&pending, SIGPIPE) == 1;
+    pthread_sigmask(SIG_BLOCK, &pipe, &before);
+    ssize_t k = sendfile(out, in, at, n);
+    int error = errno;
+    if (k < 0 && error == EPIPE && !own)
+        while (sigtimedwait(&pipe, NULL, &(struct timespec){0}) < 0 && errno == EINTR)
+            ;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return k;
+}
+
 static uint64_t sys_now_ns(void)
 {
     struct timespec t;
@@ -51,7 +72,7 @@ static int sys_getpeername(int fd, struct sockaddr *a, socklen_t *n) { return ge
         .socket = socket, .socketpair = sys_socketpair, .bind = sys_bind, .listen = listen, .accept4 = sys_accept4,   \
         .connect = sys_connect, .getsockname = sys_getsockname, .getpeername = sys_getpeername,                       \
         .getsockopt = getsockopt, .setsockopt = setsockopt, .shutdown = shutdown, .close = close, .read = read,       \
-        .write = write, .recv = recv, .send = send, .recvmsg = recvmsg, .sendmsg = sendmsg, .sendfile = sendfile,     \
+        .write = write, .recv = recv, .send = send, .recvmsg = recvmsg, .sendmsg = sendmsg, .sendfile = sys_sendfile,     \
         .pread = pread, .poll = poll, .epoll_create1 = epoll_create1, .epoll_ctl = epoll_ctl,                         \
         .epoll_wait = epoll_wait, .eventfd = sys_eventfd, .timerfd_create = timerfd_create,                           \
         .timerfd_settime = timerfd_settime, .open = sys_open, .unlink = unlink, .fstat = fstat, .fcntl = sys_fcntl,   \

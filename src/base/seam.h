@@ -20,7 +20,7 @@
 #include <sys/uio.h>
 
 /* result, name, parameters, arguments, value on failure. All set errno, but thread_create and getaddrinfo, which return
- * their own codes. */
+ * their own codes; sendfile never raises SIGPIPE. */
 #define GSI_SYSCALLS(X)                                                                                               \
     X(int, socket, (int domain, int type, int protocol), (domain, type, protocol))                                    \
     X(int, socketpair, (int domain, int type, int protocol, int sv[2]), (domain, type, protocol, sv))                 \

@@ -1,13 +1,7 @@
-/* sendfile.c: sendfile(2) without SIGPIPE, which it has no flag against.
- *
- * The signal goes to the thread that writes, while it is in the call. So the thread blocks it, and takes away the one
- * that its own call made, if there was none before.
- * */
+/* sendfile.c: gs_socket_sendfile. */
 #include <errno.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdbool.h>
-#include <time.h>
 
 #include "base/error.h"
 #include "base/seam.h"
@@ -16,30 +10,14 @@
 /* Bytes or -errno; *at moves on. */
 static ssize_t send_file(int out, int in, off_t *at, size_t n)
 {
-    sigset_t pipe_only, before, pending;
-    sigemptyset(&pipe_only);
-    sigaddset(&pipe_only, SIGPIPE);
-    sigpending(&pending);
-    bool was_pending = sigismember(&pending, SIGPIPE) == 1;
-    pthread_sigmask(SIG_BLOCK, &pipe_only, &before);
-
     ssize_t r;
     do {
         r = gsi_sys.sendfile(out, in, at, n);
         if (r < 0)
             r = gsi_errno();
     } while (r == -EINTR);
-
-    if (r == -EPIPE && !was_pending) {
-        const struct timespec now = {0};
-        while (sigtimedwait(&pipe_only, NULL, &now) < 0 && errno == EINTR)
-            ;
-    }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return r;
 }
-
-/* ---- gs_socket_sendfile ---- */
 
 struct file_op {
     struct gsi_op op;

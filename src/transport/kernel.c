@@ -4,9 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/error.h"
 #include "base/seam.h"
@@ -43,17 +41,8 @@ ssize_t gsi_kernel_writev(void *ctx, const struct iovec *iov, int n)
     return k;
 }
 
-/* sendfile(2) has no MSG_NOSIGNAL. The signal goes to the writing thread: it is held back there and taken off again, unless
- * one was pending before, which is the program's own. */
 ssize_t gsi_kernel_sendfile(void *ctx, int in, off_t at, size_t n)
 {
-    sigset_t pipe, pending, before;
-    sigemptyset(&pipe);
-    sigaddset(&pipe, SIGPIPE);
-    sigemptyset(&pending);
-    sigpending(&pending);
-    bool own = sigismember(&pending, SIGPIPE) == 1;
-    pthread_sigmask(SIG_BLOCK, &pipe, &before);
     ssize_t k;
     do {
         off_t from = at;
@@ -61,9 +50,6 @@ ssize_t gsi_kernel_sendfile(void *ctx, int in, off_t at, size_t n)
         if (k < 0)
             k = gsi_errno();
     } while (k == -EINTR);
-    if (k == -EPIPE && !own)
-        sigtimedwait(&pipe, NULL, &(struct timespec){0});
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return k;
 }
 
