@@ -142,14 +142,25 @@ static int changed_profile(const struct stream *s, const gs_opt *opts, struct pr
     return 0;
 }
 
+/* Whoever knows the option, from the top of the stack down: the kernel's are at its bottom. */
+static int on_stack(struct stream *s, const gs_opt *set, gs_opt *get)
+{
+    if (!s->t)
+        return -ENOTCONN;
+    int e = set ? s->t->setopt(s->ctx, set) : s->t->getopt(s->ctx, get);
+    for (int i = s->more ? s->more->layers : 0; e == -ENOTSUP && i-- > 0;) {
+        const struct gs_io *io = &s->more->layer[i].io;
+        e = set ? io->lower->setopt(io->lower_ctx, set) : io->lower->getopt(io->lower_ctx, get);
+    }
+    return e;
+}
+
 static int set_transport_options(struct stream *s, const gs_opt *opts)
 {
     for (const gs_opt *o = opts; o->name; o++) {
         if (class_of(o->name) != GSI_KERNEL_OPT)
             continue;
-        if (!s->t)
-            return -ENOTCONN;
-        int e = s->t->setopt(s->ctx, o);
+        int e = on_stack(s, o, NULL);
         if (e < 0)
             return e;
     }
@@ -288,7 +299,8 @@ static int get_open(const struct stream *s, gs_opt *o)
     }
     if (o->name != GS_OPT_FAMILY || !s->t)
         return -ENOTSUP;
-    int e = s->t->name(s->ctx, false, &a);
+    bool layered = s->more && s->more->layers;
+    int e = layered ? s->more->base->name(s->more->base_ctx, false, &a) : s->t->name(s->ctx, false, &a);
     if (e == 0)
         o->v.i = gs_addr_family(&a);
     return e;
@@ -305,7 +317,7 @@ static int get_one(struct stream *s, gs_opt *o)
     case GSI_STREAM_OPT: return get_own(s, o);
     case GSI_OPEN_OPT: return get_open(s, o);
     case GSI_VOID_OPT: o->v.i = s->profile->unused[void_index(o->name)]; return 0;
-    default: return s->t ? s->t->getopt(s->ctx, o) : -ENOTCONN;
+    default: return on_stack(s, NULL, o);
     }
 }
 
