@@ -247,7 +247,7 @@ static void look_ups_go_on_while_schemes_are_registered(void **state)
 {
     (void)state;
     static struct gs_transport t[64];
-    static char scheme[64][12];
+    static char scheme[64][20];
     pthread_t thread[2];
     long found[2] = {0};
     for (int i = 0; i < 2; i++)
