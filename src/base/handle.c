@@ -105,7 +105,7 @@ void *gsi_object_new(enum gsi_kind kind, uint64_t *id)
     struct gsi_object *o = slot(t, index);
     o->waiters = NULL;
     uint64_t word = atomic_load_explicit(&o->word, memory_order_relaxed);
-    atomic_store_explicit(&o->word, word | GSI_LIVE | 1, memory_order_relaxed);
+    atomic_store_explicit(&o->word, word | GSI_LIVE | 1, memory_order_release);
     atomic_fetch_add_explicit(&t->live, 1, memory_order_relaxed);
     *id = gsi_id(kind, o);
     return o;
@@ -124,7 +124,8 @@ static int refuse(uint64_t id, uint64_t word)
 static bool lock_slow(struct gsi_object *o, uint64_t expect, uint64_t *seen)
 {
     for (int spins = 0;;) {
-        uint64_t word = atomic_load_explicit(&o->word, memory_order_relaxed);
+        /* Who learns of the end must see what its closer did: it was the last to hold the lock. */
+        uint64_t word = atomic_load_explicit(&o->word, memory_order_acquire);
         if ((word & ~(uint64_t)GSI_LOCK_MASK) != expect) {
             *seen = word;
             return false;
@@ -194,7 +195,7 @@ void gsi_unlock_slow(struct gsi_object *o)
 
 void gsi_kill(struct gsi_object *o)
 {
-    atomic_fetch_xor_explicit(&o->word, GSI_LIVE | GSI_DYING, memory_order_relaxed);
+    atomic_fetch_xor_explicit(&o->word, GSI_LIVE | GSI_DYING, memory_order_release);
     gsi_futex_wake(&o->word, INT_MAX); /* who sleeps for the live word must look again */
 }
 
