@@ -34,8 +34,10 @@ static int leave(struct stream *s, uint64_t id)
 /* Locked, under the new owner. Watched, and on its lists, as it was under the old one. */
 static int arrive(struct stream *s, uint64_t id, uint32_t armed)
 {
-    if (s->more && s->more->io)
+    if (s->more && s->more->io) { /* what it told the old owner may not have been looked at */
         stream_io_owner(s, s->source.owner);
+        gsi_source_ready(&s->source, id);
+    }
     if (s->stuck) {
         gsi_source_list(&s->source, id, GSI_OUTPUT);
         flusher_watch(s->source.owner);
