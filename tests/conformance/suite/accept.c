@@ -322,6 +322,31 @@ static void accept_once_delivers_one(struct world *w)
     assert_int_equal(accepts_of(w, 2), 1);
 }
 
+static void a_connection_that_waits_is_delivered_when_accept_is_set(struct world *w)
+{
+    gs_msg m;
+    gs_opt o[3];
+    open_listener(w, accept_mode(GS_ACTIVE_FALSE, o), w->mb);
+    struct task *c = client(w);
+    expect_nothing(w->mb);
+    SET(w->listener, ACCEPT, GS_ACTIVE_ONCE);
+    expect(w->mb, GS_MSG_ACCEPT, w->listener, &m);
+    exchange_and_close(c, m.fresh);
+}
+
+/* The listener finds its owner when a connection waits already. */
+static void a_connection_that_waits_is_delivered_to_a_new_owner(struct world *w)
+{
+    gs_msg m;
+    gs_opt o[3];
+    open_listener(w, accept_mode(GS_ACTIVE_TRUE, o), w->ma);
+    struct task *c = client(w);
+    (void)wait_until(c->ended, 20); /* the base's connection is there by now, most times */
+    assert_ok(gs_stream_controlling_process(w->listener, w->ma, w->mb));
+    expect(w->mb, GS_MSG_ACCEPT, w->listener, &m);
+    exchange_and_close(c, m.fresh);
+}
+
 static void accept_n_delivers_n(struct world *w)
 {
     gs_opt o[3];
@@ -389,6 +414,8 @@ CASES(accept) = {
     CASE(nowait_accept_without_owner_is_badarg),
     CASE(accept_true_delivers_every_connection),
     CASE(accept_once_delivers_one),
+    CASE(a_connection_that_waits_is_delivered_when_accept_is_set),
+    CASE(a_connection_that_waits_is_delivered_to_a_new_owner),
     CASE(accept_n_delivers_n),
     CASE(accept_call_on_a_delivering_listener_is_einval),
     CASE(accept_messages_need_an_owner),
