@@ -55,21 +55,36 @@ static void close_fd_option(const gs_opt *opts)
         gsi_sys.close((int)fd->v.i);
 }
 
-/* A locked stream, owned, with a profile; or an error, and nothing is left. Takes own->profile. */
-static int begin(struct stream **out, uint64_t *id, struct own_options *own, gs_mailbox owner)
+/* A locked stream, owned, with what the options say of it; or an error, and nothing is left. */
+static int begin(struct stream **out, uint64_t *id, struct own_options *own, const gs_opt *opts, gs_mailbox owner, bool listener)
 {
-    struct stream *s = stream_new(id, own->profile);
+    int e = own_options(own, opts, owner.id, listener);
+    struct stream *s = e == 0 ? stream_new(id, own->profile) : NULL;
     profile_unref(own->profile);
+    if (e < 0)
+        return e;
     if (!s)
         return GS_ESYSLIMIT;
     s->user = own->user;
-    int e = owner.id ? gsi_source_adopt(&s->source, *id, owner) : 0;
+    e = owner.id ? gsi_source_adopt(&s->source, *id, owner) : 0;
     if (e < 0) {
         stream_close_locked(s, *id, e);
         return e == GS_ECLOSED ? GS_EBADARG : e;
     }
     *out = s;
     return 0;
+}
+
+/* The options of a call, checked, behind the process-wide ones; a copy. On failure an {fd, Fd} among them is taken all the same. */
+static int take_options(const gs_opt *opts, unsigned where, gs_defaults which, gs_opt **all)
+{
+    int e = gsi_opts_check(opts, where);
+    *all = e == 0 ? gsi_opts_with_defaults(which, opts) : NULL;
+    if (e == 0 && !*all)
+        e = -ENOMEM;
+    if (e < 0)
+        close_fd_option(opts);
+    return e;
 }
 
 /* ---- connect ---- */
@@ -79,13 +94,7 @@ static int connect_checked(gs_stream *out, const char *address, const gs_opt *op
     uint64_t id, deadline = gsi_deadline(timeout_ms);
     struct own_options own;
     struct stream *s;
-    int e = own_options(&own, opts, owner.id, false);
-    if (e < 0) {
-        profile_unref(own.profile);
-        close_fd_option(opts);
-        return e;
-    }
-    e = begin(&s, &id, &own, owner);
+    int e = begin(&s, &id, &own, opts, owner, false);
     if (e < 0) {
         close_fd_option(opts);
         return e;
@@ -130,16 +139,10 @@ int gs_stream_connect(gs_stream *out, const char *address, const gs_opt *opts, g
         close_fd_option(opts);
         return GS_EBADARG;
     }
-    int e = gsi_opts_check(opts, GSI_ON_CONNECT);
-    if (e < 0) {
-        close_fd_option(opts);
+    gs_opt *all;
+    int e = take_options(opts, GSI_ON_CONNECT, GS_CONNECT_DEFAULTS, &all);
+    if (e < 0)
         return e;
-    }
-    gs_opt *all = gsi_opts_with_defaults(GS_CONNECT_DEFAULTS, opts);
-    if (!all) {
-        close_fd_option(opts);
-        return -ENOMEM;
-    }
     e = connect_checked(out, address, all, owner, timeout_ms);
     gsi_free(all);
     return e;
@@ -188,13 +191,7 @@ static int listen_checked(gs_stream *out, const char *address, const gs_opt *opt
     uint64_t id;
     struct own_options own;
     struct stream *s;
-    int e = own_options(&own, opts, owner.id, true);
-    if (e < 0) {
-        profile_unref(own.profile);
-        close_fd_option(opts);
-        return e;
-    }
-    e = begin(&s, &id, &own, owner);
+    int e = begin(&s, &id, &own, opts, owner, true);
     if (e < 0) {
         close_fd_option(opts);
         return e;
@@ -233,16 +230,10 @@ int gs_stream_listen(gs_stream *out, const char *address, const gs_opt *opts, gs
         close_fd_option(opts);
         return GS_EBADARG;
     }
-    int e = gsi_opts_check(opts, GSI_ON_LISTEN);
-    if (e < 0) {
-        close_fd_option(opts);
+    gs_opt *all;
+    int e = take_options(opts, GSI_ON_LISTEN, GS_LISTEN_DEFAULTS, &all);
+    if (e < 0)
         return e;
-    }
-    gs_opt *all = gsi_opts_with_defaults(GS_LISTEN_DEFAULTS, opts);
-    if (!all) {
-        close_fd_option(opts);
-        return -ENOMEM;
-    }
     e = listen_checked(out, address, all, owner);
     gsi_free(all);
     return e;
@@ -303,13 +294,8 @@ int gs_stream_import(gs_stream *out, int fd, const gs_opt *opts, gs_mailbox owne
     struct own_options own;
     struct stream *s;
     int e = !out || fd < 0 ? GS_EBADARG : gsi_opts_check(opts, GSI_ON_SET);
-    if (e == 0) {
-        e = own_options(&own, opts, owner.id, false);
-        if (e < 0)
-            profile_unref(own.profile);
-    }
     if (e == 0)
-        e = begin(&s, &id, &own, owner);
+        e = begin(&s, &id, &own, opts, owner, false);
     if (e < 0) {
         if (fd >= 0)
             gsi_sys.close(fd);
