@@ -213,6 +213,7 @@ int opening_step(struct stream *s, uint64_t id)
         o->handshaking = false;
         if (!o->layers_left) {
             s->state = OPEN;
+            (void)stream_arm(s, id, 0); /* what the last step waited for: room to write would be told for ever */
             return 0;
         }
         if ((e = push_layer(s, o)) < 0)
