@@ -23,8 +23,9 @@ struct facts {
     const char *scheme;
     bool names;           /* sockname and peername are addresses */
     bool port;            /* … with a port */
-    bool kernel;          /* a kernel socket and nothing above it: its options, export and import */
+    bool kernel;          /* a kernel socket at the bottom, with its options */
     bool tcp;             /* options of TCP */
+    bool layered;         /* something above it: neither export nor import */
     bool half_close;      /* shutdown(write) leaves reading open */
     bool resets;          /* linger 0 reaches the peer as a reset */
     bool send_sees_close; /* a send to a peer that closed fails at last */
