@@ -225,8 +225,10 @@ void gsi_kernel_inherit(int listener, int fd, int level, int number)
 {
     int theirs, ours;
     socklen_t n = sizeof theirs, m = sizeof ours;
-    if (gsi_sys.getsockopt(listener, level, number, &theirs, &n) < 0 || gsi_sys.getsockopt(fd, level, number, &ours, &m) < 0 ||
-        theirs == ours)
+    bool starts_at_0 = level == SOL_SOCKET && number == SO_PRIORITY; /* sk_clone_lock: on each accepted socket */
+    if (gsi_sys.getsockopt(listener, level, number, &theirs, &n) < 0 || (starts_at_0 && theirs == 0))
+        return;
+    if (gsi_sys.getsockopt(fd, level, number, &ours, &m) < 0 || theirs == ours)
         return;
     bool doubled = level == SOL_SOCKET && (number == SO_RCVBUF || number == SO_SNDBUF); /* socket(7) */
     int value = doubled ? theirs / 2 : theirs;
