@@ -9,7 +9,7 @@ start([Mode]) ->
                   "sink" -> [{packet, raw}, {exit_on_close, false}]
               end,
     {ok, Listener} = gen_tcp:listen(0, [binary, {ip, {127, 0, 0, 1}}, {active, false}, {reuseaddr, true}, {nodelay, true},
-                                        {backlog, 1024}, {buffer, 65536} | Options]),
+                                        {backlog, 1024}, {buffer, 131072} | Options]),
     {ok, Port} = inet:port(Listener),
     io:format("~b~n", [Port]),
     accept(Listener, list_to_atom(Mode)).

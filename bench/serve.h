@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { SERVE_BACKLOG = 1024, SERVE_HEADER = 4, SERVE_PACKET_MAX = 1 << 26, SERVE_BUFFER = 64 * 1024 };
+enum { SERVE_BACKLOG = 1024, SERVE_HEADER = 4, SERVE_PACKET_MAX = 1 << 26, SERVE_BUFFER = 128 * 1024 };
 
 _Noreturn static inline void serve_die(const char *what)
 {
