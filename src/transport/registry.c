@@ -126,7 +126,8 @@ static int check_scheme(const char *scheme)
     bool ok = n >= 1 && n <= GSI_SCHEME_MAX && scheme[0] >= 'a' && scheme[0] <= 'z';
     for (size_t i = 0; ok && i < n; i++)
         ok = (scheme[i] >= 'a' && scheme[i] <= 'z') || (scheme[i] >= '0' && scheme[i] <= '9') || scheme[i] == '.' || scheme[i] == '-';
-    return ok ? 0 : gsi_fail(-EINVAL, "scheme %s: wanted are a letter and up to 30 of a-z 0-9 . -", gsi_quote(quoted, sizeof quoted, scheme));
+    return ok ? 0
+              : gsi_fail(-EINVAL, "scheme %s: wanted are a letter and up to 30 of a-z 0-9 . -", gsi_quote(quoted, sizeof quoted, scheme));
 }
 
 static int bad(const struct gs_transport *t, const char *cause) { return gsi_fail(-EINVAL, "transport %s: %s", t->scheme, cause); }
