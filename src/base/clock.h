@@ -2,6 +2,7 @@
 #ifndef GSI_CLOCK_H
 #define GSI_CLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/seam.h"
@@ -10,6 +11,9 @@
 #define GSI_MS UINT64_C(1000000)
 
 static inline uint64_t gsi_now(void) { return gsi_sys.now_ns(); }
+
+/* GS_INFINITY, GS_NOWAIT or milliseconds. */
+static inline bool gsi_timeout_ok(int timeout_ms) { return timeout_ms >= -2; }
 
 /* The deadline of a timeout that starts now: GS_INFINITY never, 0 and GS_NOWAIT the past (try once, read no clock). */
 static inline uint64_t gsi_deadline(int timeout_ms)

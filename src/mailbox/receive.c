@@ -411,7 +411,7 @@ static bool go_on(struct gsi_mailbox *mb, const struct wanted *w, gs_msg *m)
 static int receive(gs_mailbox h, const struct wanted *w, gs_msg *m, int timeout_ms)
 {
     struct gsi_mailbox *mb;
-    if (!m)
+    if (!m || !gsi_timeout_ok(timeout_ms))
         return GS_EBADARG;
     int e = enter(h, &mb);
     if (e < 0)

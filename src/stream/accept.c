@@ -301,7 +301,7 @@ static int accept_blocking(struct stream *s, gs_mailbox owner, int timeout_ms, u
 
 int gs_stream_accept(gs_stream listener, gs_stream *out, gs_mailbox owner, int timeout_ms, uint64_t *ref)
 {
-    if (!out || (timeout_ms == GS_NOWAIT && !owner.id))
+    if (!out || !gsi_timeout_ok(timeout_ms) || (timeout_ms == GS_NOWAIT && !owner.id))
         return GS_EBADARG;
     struct gsi_mailbox *mb;
     if (owner.id) { /* refused before a connection is taken out of the queue for it */

@@ -135,7 +135,7 @@ static int connect_checked(gs_stream *out, const char *address, const gs_opt *op
 
 int gs_stream_connect(gs_stream *out, const char *address, const gs_opt *opts, gs_mailbox owner, int timeout_ms)
 {
-    if (!out || !address || (timeout_ms == GS_NOWAIT && !owner.id)) {
+    if (!out || !address || !gsi_timeout_ok(timeout_ms) || (timeout_ms == GS_NOWAIT && !owner.id)) {
         close_fd_option(opts);
         return GS_EBADARG;
     }

@@ -215,7 +215,7 @@ static ssize_t recv_locked(struct stream *s, uint64_t id, const struct request *
 
 static ssize_t receive(gs_stream h, const struct request *r, int timeout_ms)
 {
-    if (!r->buf && r->cap)
+    if ((!r->buf && r->cap) || !gsi_timeout_ok(timeout_ms))
         return GS_EBADARG;
     struct stream *s;
     ssize_t e = stream_lock(h, &s);

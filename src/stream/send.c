@@ -184,12 +184,13 @@ static int send_queued(struct stream *s, uint64_t id, const struct iovec *v, int
 {
     const struct profile *p = s->profile;
     size_t queued = out_len(s);
-    if (p->send_timeout == GS_NOWAIT && queued >= p->high && queued) {
+    bool waits = s->stuck || s->writer; /* what is only corked leaves at once when it must: it fills no queue */
+    if (p->send_timeout == GS_NOWAIT && waits && queued >= p->high && queued) {
         s->want_drained = true;
         return -EAGAIN;
     }
     int e;
-    bool room = !s->stuck && !s->writer && queued + body < CORK_MAX, counted = false;
+    bool room = !waits && queued + body < CORK_MAX, counted = false;
     if (room && p->delay_send)
         e = delay(s, id, v, n);
     else if (room && batch_goes_on(s, id))
@@ -410,6 +411,8 @@ int gs_stream_sendv(gs_stream h, const struct iovec *iov, int iovcnt, gs_rest *r
 
 int gs_stream_flush(gs_stream h, int timeout_ms)
 {
+    if (!gsi_timeout_ok(timeout_ms))
+        return GS_EBADARG;
     struct stream *s;
     int e = stream_lock(h, &s);
     if (e < 0)

@@ -85,7 +85,7 @@ static int drive(struct stream *s, uint64_t id, int timeout_ms)
 
 int gs_stream_upgrade(gs_stream h, const char *layer, bool server, const gs_opt *opts, int timeout_ms)
 {
-    if (!layer)
+    if (!layer || !gsi_timeout_ok(timeout_ms))
         return GS_EBADARG;
     struct stream *s;
     int e = stream_lock(h, &s);
@@ -106,6 +106,8 @@ int gs_stream_upgrade(gs_stream h, const char *layer, bool server, const gs_opt 
 
 int gs_stream_handshake(gs_stream h, int timeout_ms)
 {
+    if (!gsi_timeout_ok(timeout_ms))
+        return GS_EBADARG;
     struct stream *s;
     int e = stream_lock(h, &s);
     if (e < 0)

@@ -1,0 +1,78 @@
+/* A careless caller of each public call of error.h gets an answer, never a crash (promise P7). */
+#include <errno.h>
+#include <gensock/error.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hostile.h"
+
+static const int codes[] = {0, 1, INT_MAX, INT_MIN, -1, -4095, -999, -1000, GS_ECLOSED, -1999, -1101};
+enum { CODES = sizeof codes / sizeof *codes };
+
+HOSTILE(gs_error_name)
+{
+    (void)state;
+    for (int i = 0; i < CODES; i++)
+        assert_true(*gs_error_name(codes[i]));
+    assert_string_equal(gs_error_name(INT_MIN), "unknown");
+    assert_string_equal(gs_error_name(INT_MAX), "ok");
+}
+
+HOSTILE(gs_error_text)
+{
+    (void)state;
+    for (int i = 0; i < CODES; i++)
+        assert_true(*gs_error_text(codes[i]));
+}
+
+HOSTILE(gs_error_detail)
+{
+    (void)state;
+    for (int i = 0; i < CODES; i++)
+        assert_non_null(gs_error_detail(codes[i]));
+}
+
+HOSTILE(gs_error_code)
+{
+    (void)state;
+    assert_int_equal(gs_error_code(NULL), 0);
+    assert_int_equal(gs_error_code(""), 0);
+    assert_int_equal(gs_error_code("no such atom, and a long one at that: no such atom, and a long one at that"), 0);
+    assert_int_equal(gs_error_code(gs_error_name(GS_ECLOSED)), GS_ECLOSED);
+}
+
+HOSTILE(gs_error_is_transient)
+{
+    (void)state;
+    for (int i = 0; i < CODES; i++)
+        assert_false(gs_error_is_transient(codes[i]) && codes[i] >= 0);
+    assert_false(gs_error_is_transient(GS_ECLOSED));
+}
+
+HOSTILE(gs_free)
+{
+    (void)state;
+    gs_free(NULL);
+}
+
+HOSTILE(gs_set_allocator)
+{
+    (void)state;
+    assert_code(gs_set_allocator(NULL, realloc, free), -EINVAL);
+    assert_code(gs_set_allocator(malloc, NULL, free), -EINVAL);
+    assert_code(gs_set_allocator(malloc, realloc, NULL), -EINVAL);
+}
+
+HOSTILE(gs_version)
+{
+    (void)state;
+    assert_true(strlen(gs_version()) >= 5);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {ROW(gs_error_name), ROW(gs_error_text), ROW(gs_error_detail), ROW(gs_error_code),
+                                       ROW(gs_error_is_transient), ROW(gs_free), ROW(gs_set_allocator), ROW(gs_version)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
