@@ -72,8 +72,10 @@ typedef enum {
     GS_OPT_HIGH_MSGQ_WATERMARK,
     GS_OPT_LOW_MSGQ_WATERMARK,
     GS_OPT_COUNT,
-    /* from here on they belong to transports: passed through to their slots unread */
-    GS_OPT_TRANSPORT = 1000
+    /* from here on they belong to transports: passed through to their slots unread; what they point to outlives the stream */
+    GS_OPT_TRANSPORT = 1000,
+    /* from here on as well, and v.s is a string that the library copies with the list */
+    GS_OPT_TRANSPORT_STRING = 2000
 } gs_opt_name;
 
 enum { GS_ACTIVE_FALSE = 0x10000, GS_ACTIVE_TRUE, GS_ACTIVE_ONCE };

@@ -61,8 +61,10 @@ struct gs_transport {
     const char *scheme; /* a-z 0-9 . -, at most 31 bytes */
     unsigned flags;
 
-    /* Base. listen: bound and listening when it returns. connect: 0 connected, -EINPROGRESS: handshake says when. accept: a
-     * connection, or -EAGAIN; may be called by several threads. opts: validated, in order, the caller's until return. */
+    /* Base. listen: bound and listening when it returns. connect: 0 connected; -EINPROGRESS: handshake says when; -EAGAIN: not
+     * now, and nothing is left: the library calls again a little later (a full backlog of unix). accept: a connection, or
+     * -EAGAIN; may be called by several threads. opts: validated, in order, the caller's until return; GS_OPT_FD in them is
+     * taken, also on failure. */
     int (*listen)(gs_io *io, const gs_target *at, const gs_opt *opts, void **ctx);
     int (*accept)(void *listener, gs_io *io, void **ctx);
     int (*connect)(gs_io *io, const gs_target *to, const gs_opt *opts, void **ctx);
@@ -77,7 +79,7 @@ struct gs_transport {
     ssize_t (*readv)(void *ctx, const struct iovec *iov, int n);
     ssize_t (*writev)(void *ctx, const struct iovec *iov, int n);
     ssize_t (*sendfile)(void *ctx, int fd, off_t at, size_t n); /* NULL: the library reads and writes */
-    int (*shutdown)(void *ctx, gs_how how);
+    int (*shutdown)(void *ctx, gs_how how); /* NULL with GS_T_NO_HALF_CLOSE only: then -ENOTSUP */
 
     /* Gives everything back; also after a failed handshake. reset: no graceful end (TCP: RST). */
     void (*close)(void *ctx, bool reset);

@@ -185,6 +185,8 @@ static const char *place_name(unsigned where)
 int gsi_opts_check(const gs_opt *opts, unsigned where)
 {
     for (const gs_opt *o = opts; o && o->name != GS_OPT_END; o++) {
+        if (o->name >= GS_OPT_TRANSPORT_STRING && !o->v.s)
+            return gsi_fail(-EINVAL, "option %d: a string is wanted, not NULL", o->name);
         if (o->name >= GS_OPT_TRANSPORT)
             continue;
         const struct gsi_opt_row *row = gsi_opt_row(o->name);
@@ -210,12 +212,18 @@ const gs_opt *gsi_opts_find(const gs_opt *opts, int name)
     return found;
 }
 
+/* A transport's own are numbers, or pointers that are its affair, or strings. */
+static enum gsi_opt_type type_of(const gs_opt *o)
+{
+    const struct gsi_opt_row *row = gsi_opt_row(o->name);
+    return row ? row->type : o->name >= GS_OPT_TRANSPORT_STRING ? GSI_STRING : GSI_INT;
+}
+
 /* What an option points to, n bytes; NULL when its value is whole in itself. */
 static const void *pointee(const gs_opt *o, size_t *n)
 {
-    const struct gsi_opt_row *row = gsi_opt_row(o->name);
     *n = 0;
-    switch (row ? row->type : GSI_INT) {
+    switch (type_of(o)) {
     case GSI_STRING:
         *n = o->v.s ? strlen(o->v.s) + 1 : 0;
         return o->v.s;
@@ -235,7 +243,7 @@ static const void *pointee(const gs_opt *o, size_t *n)
 
 static void point_to(gs_opt *o, void *copy)
 {
-    switch (gsi_opt_row(o->name)->type) {
+    switch (type_of(o)) {
     case GSI_STRING:
         o->v.s = copy;
         break;

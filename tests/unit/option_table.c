@@ -228,6 +228,8 @@ static void unknown_numbers_are_einval_and_a_transports_own_pass(void **state)
     assert_code(check(with_int(999, 0), GSI_ON_SET), -EINVAL);
     assert_non_null(strstr(gs_error_detail(-EINVAL), "999"));
     assert_code(check(with_int(GS_OPT_TRANSPORT, 0), GSI_ON_SET), 0);
+    assert_code(check((gs_opt){.name = GS_OPT_TRANSPORT_STRING, .v.s = "file.pem"}, GSI_ON_SET), 0);
+    assert_code(check((gs_opt){.name = GS_OPT_TRANSPORT_STRING, .v.s = NULL}, GSI_ON_SET), -EINVAL);
     assert_code(gsi_opts_check(NULL, GSI_ON_LISTEN), 0);
     assert_code(gsi_opts_check(GS_OPTS(GS_INT(NODELAY, 1), GS_INT(NODELAY, 2)), GSI_ON_LISTEN), -EINVAL);
 }
@@ -253,7 +255,8 @@ static void join_copies_whatever_a_value_points_to(void **state)
     wanted = ip;
     const gs_opt first[] = {GS_STR(BIND_TO_DEVICE, device), {.name = GS_OPT_IP, .v.addr = &ip}, {.name = GS_OPT_END}};
     const gs_opt second[] = {{.name = GS_OPT_RAW, .v.raw = {6, 1, bytes, 3}}, GS_STR(NETNS, netns), GS_INT(PORT, 7),
-                             {.name = GS_OPT_TRANSPORT + 3, .v.ptr = device}, {.name = GS_OPT_END}};
+                             {.name = GS_OPT_TRANSPORT + 3, .v.ptr = device}, {.name = GS_OPT_TRANSPORT_STRING + 3, .v.s = netns},
+                             {.name = GS_OPT_END}};
     gs_opt *all = gsi_opts_join(first, second);
     assert_non_null(all);
     memset(device, 'x', sizeof device), memset(bytes, 9, sizeof bytes), memset(netns, 'x', sizeof netns), memset(&ip, 0, sizeof ip);
@@ -265,7 +268,8 @@ static void join_copies_whatever_a_value_points_to(void **state)
     assert_string_equal(all[3].v.s, "/run/netns/blue");
     assert_int_equal(all[4].v.i, 7);
     assert_ptr_equal(all[5].v.ptr, device); /* unread */
-    assert_int_equal(all[6].name, GS_OPT_END);
+    assert_string_equal(all[6].v.s, "/run/netns/blue");
+    assert_int_equal(all[7].name, GS_OPT_END);
     gsi_free(all);
     all = gsi_opts_join(NULL, NULL);
     assert_int_equal(all[0].name, GS_OPT_END);
