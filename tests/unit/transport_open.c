@@ -79,6 +79,39 @@ static void connect_tells_why_it_cannot(void **state)
     assert_code(tcp_dial(&a, GS_OPTS(GS_STR(BIND_TO_DEVICE, "no-such-if")), &ctx), -ENODEV);
 }
 
+/* The attempt goes on although the call was interrupted (connect(2)). */
+static int interruptions;
+static int interrupted_connect(int fd, const struct sockaddr *a, socklen_t n)
+{
+    int result = gsi_sys_default.connect(fd, a, n);
+    if (interruptions++ > 0)
+        return result;
+    errno = EINTR;
+    return -1;
+}
+
+static void an_interrupted_connect_is_neither_lost_nor_a_false_success(void **state)
+{
+    (void)state;
+    gs_addr a;
+    void *l, *ctx;
+    assert_ok(tcp_open("127.0.0.1:0", NULL, &l));
+    assert_ok(tcp()->name(l, false, &a));
+    int (*was)(int, const struct sockaddr *, socklen_t) = gsi_sys.connect;
+    gsi_sys.connect = interrupted_connect;
+    interruptions = 0;
+    int heard = tcp_dial(&a, NULL, &ctx), asked = interruptions;
+    tcp()->close(l, false);
+    interruptions = 0;
+    void *nobody;
+    int refused = tcp_dial(&a, NULL, &nobody);
+    gsi_sys.connect = was;
+    assert_ok(heard);
+    assert_int_equal(asked, 2);
+    tcp()->close(ctx, false);
+    assert_code(refused, -ECONNREFUSED);
+}
+
 static void connect_binds_to_the_local_address_first(void **state)
 {
     (void)state;
@@ -361,6 +394,7 @@ int main(void)
         T(listen_answers_at_what_address_options_say),
         T(v6only_decides_whether_inet_gets_in),
         T(connect_tells_why_it_cannot),
+        T(an_interrupted_connect_is_neither_lost_nor_a_false_success),
         T(connect_binds_to_the_local_address_first),
         T(handshake_waits_until_the_attempt_ends),
         T(fd_is_bound_when_ip_or_port_say_so),
