@@ -187,7 +187,7 @@ static void commit(struct stream *s, uint64_t id, const gs_opt *opts, struct pro
 
 static int set_locked(struct stream *s, uint64_t id, const gs_opt *opts)
 {
-    struct profile *p;
+    struct profile *p = NULL;
     int e = check_all(s, opts);
     if (e == 0)
         e = s->reader ? 0 : input_unclaim(s, id);
