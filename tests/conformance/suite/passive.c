@@ -37,7 +37,7 @@ static void recv_never_takes_more_than_the_buffer(struct world *w)
     for (size_t n = 0; n < 8;) {
         long k = assert_ok(gs_stream_recv(w->b, buf, 3, 0, WAIT_MS));
         assert_in_range(k, 1, 3);
-        assert_memory_equal(buf, "abcdefgh" + n, (size_t)k);
+        assert_memory_equal(buf, &"abcdefgh"[n], (size_t)k);
         n += (size_t)k;
     }
     assert_code(gs_stream_recv(w->b, buf, sizeof buf, 5, 0), GS_EBADARG); /* a length that does not fit */
