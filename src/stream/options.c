@@ -17,6 +17,7 @@ static enum gsi_opt_class class_of(int name)
 
 static void set_buffer(struct profile *p, int64_t bytes)
 {
+    bytes = bytes > 0 ? bytes : 1; /* inet_drv's INET_MIN_BUFFER; 0 would mean lines of any length */
     p->buffer = (uint32_t)bytes;
     p->decoder.line_length = (uint32_t)bytes;
 }
