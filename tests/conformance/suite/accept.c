@@ -397,6 +397,59 @@ static void moving_a_listener_moves_its_messages(struct world *w)
     expect_nothing(w->ma);
 }
 
+static void run_receive_ref(struct task *t) { t->result = gs_receive_ref(t->mailbox, t->ref, &t->msg, WAIT_MS); }
+
+static void a_selective_receive_of_the_second_accept_wakes(struct world *w)
+{
+    uint64_t ref[2];
+    gs_stream none;
+    gs_msg m;
+    open_listener(w, GS_OPTS(GS_INT(ACTIVE, GS_ACTIVE_FALSE)), w->mb);
+    for (int i = 0; i < 2; i++)
+        assert_code(gs_stream_accept(w->listener, &none, w->mb, GS_NOWAIT, &ref[i]), GS_ESELECT);
+    struct task *c1 = client(w);
+    assert_code(gs_receive_ref(w->mb, ref[1], &m, QUIET_MS), GS_ETIMEOUT); /* the first one's took it */
+    struct task *t = task_new(w, run_receive_ref);
+    t->mailbox = w->mb;
+    t->ref = ref[1];
+    task_go(t);
+    assert_blocks(t);
+    struct task *c2 = client(w);
+    assert_code(task_result(t), 0);
+    assert_int_equal(t->msg.kind, GS_MSG_ACCEPT);
+    gs_stream second = t->msg.fresh;
+    expect(w->mb, GS_MSG_ACCEPT, w->listener, &m);
+    assert_true(m.ref == ref[0]);
+    exchange_and_close(c1, m.fresh);
+    exchange_and_close(c2, second);
+}
+
+static void moving_a_listener_keeps_or_aborts_nowait_accepts(struct world *w)
+{
+    uint64_t old, fresh;
+    gs_stream none;
+    gs_msg m;
+    open_listener(w, GS_OPTS(GS_INT(ACTIVE, GS_ACTIVE_FALSE)), w->ma);
+    assert_code(gs_stream_accept(w->listener, &none, w->ma, GS_NOWAIT, &old), GS_ESELECT);
+    if (!w->facts->foreign_accept) { /* only the owner's can be pending */
+        assert_ok(gs_stream_controlling_process(w->listener, w->ma, w->mb));
+        expect(w->ma, GS_MSG_ABORT, w->listener, &m);
+        assert_true(m.ref == old);
+        assert_code(m.error, GS_EABORTED);
+        return;
+    }
+    assert_code(gs_stream_accept(w->listener, &none, w->mb, GS_NOWAIT, &fresh), GS_ESELECT);
+    assert_ok(gs_stream_controlling_process(w->listener, w->ma, w->mb));
+    struct task *c1 = client(w);
+    expect(w->ma, GS_MSG_ACCEPT, w->listener, &m);
+    assert_true(m.ref == old);
+    exchange_and_close(c1, m.fresh);
+    struct task *c2 = client(w);
+    expect(w->mb, GS_MSG_ACCEPT, w->listener, &m);
+    assert_true(m.ref == fresh);
+    exchange_and_close(c2, m.fresh);
+}
+
 CASES(accept) = {
     CASE(accept_times_out_and_never_early),
     CASE(a_timed_out_accept_leaves_the_listener_usable),
@@ -421,5 +474,7 @@ CASES(accept) = {
     CASE(accept_messages_need_an_owner),
     CASE(accepted_streams_inherit_the_listeners_options),
     CASE(moving_a_listener_moves_its_messages),
+    CASE(a_selective_receive_of_the_second_accept_wakes),
+    CASE(moving_a_listener_keeps_or_aborts_nowait_accepts),
     {0},
 };

@@ -359,7 +359,21 @@ static void one_mailbox_serves_both_ends(struct world *w)
     }
 }
 
+static void each_count_tells_its_own_passive(struct world *w)
+{
+    gs_msg m;
+    open_pair(w, B_OWNED, NULL, GS_OPTS(GS_INT(PACKET, GS_PACKET_1), GS_INT(ACTIVE, GS_ACTIVE_FALSE)));
+    assert_ok(gs_stream_unrecv(w->b, "\1a\1b", 4));
+    SET(w->b, ACTIVE, 1);
+    expect_packet(w->mb, w->b, "a");
+    SET(w->b, ACTIVE, 1); /* the first one's passive is still to come, and comes before the data of the second */
+    expect(w->mb, GS_MSG_PASSIVE, w->b, &m);
+    expect_packet(w->mb, w->b, "b");
+    expect(w->mb, GS_MSG_PASSIVE, w->b, &m);
+}
+
 CASES(active) = {
+    CASE(each_count_tells_its_own_passive),
     CASE(true_delivers_all),
     CASE(once_delivers_one_and_is_passive),
     CASE(once_rearmed_in_the_handler_delivers_all),

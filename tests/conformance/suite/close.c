@@ -1,4 +1,6 @@
 /* close.c: the end of a stream: close, half close, exit_on_close, monitors. */
+#include <unistd.h>
+
 #include "suite.h"
 
 static void data_before_close_arrives(struct world *w)
@@ -267,6 +269,26 @@ static void export_of_queued_output_is_ebusy(struct world *w)
     assert_code(gs_stream_export(w->a, &rest, &n), -EBUSY);
 }
 
+static void corked_replies_go_out_before_the_export(struct world *w)
+{
+    if (!w->facts->kernel || w->facts->layered)
+        return;
+    uint8_t *rest;
+    size_t n;
+    open_pair(w, B_OWNED, GS_OPTS(GS_INT(PACKET, GS_PACKET_1)),
+              GS_OPTS(GS_INT(PACKET, GS_PACKET_1), GS_INT(ACTIVE, GS_ACTIVE_FALSE)));
+    assert_ok(gs_stream_unrecv(w->b, "\1a\1b", 4));
+    SET(w->b, ACTIVE, GS_ACTIVE_TRUE);
+    expect_packet(w->mb, w->b, "a");
+    send_text(w->b, "reply a"); /* corked: b is still to come */
+    int fd = (int)assert_ok(gs_stream_export(w->b, &rest, &n));
+    assert_int_equal(n, 2);
+    assert_memory_equal(rest, "\1b", 2);
+    gs_free(rest);
+    recv_one(w->a, "reply a");
+    close(fd);
+}
+
 static void a_listener_can_be_exported_and_imported(struct world *w)
 {
     uint8_t *rest;
@@ -300,6 +322,7 @@ CASES(close) = {
     CASE(a_monitor_of_a_dead_mailbox_does_no_harm),
     CASE(export_gives_the_descriptor_and_what_was_received),
     CASE(export_of_queued_output_is_ebusy),
+    CASE(corked_replies_go_out_before_the_export),
     CASE(a_listener_can_be_exported_and_imported),
     {0},
 };

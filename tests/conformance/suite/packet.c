@@ -81,7 +81,6 @@ struct traffic {
 static struct traffic make_traffic(struct world *w, const struct shape *s, struct rng *r)
 {
     struct task *keeper = task_new(w, NULL); /* its buffer is freed with the world */
-    keeper->joined = 1;
     struct traffic t = {.wire = keeper->buf = malloc(FRAMES * FRAME_MAX)};
     assert_non_null(t.wire);
     for (int i = 0; i < FRAMES; i++) {
@@ -153,7 +152,6 @@ static void headers_of_sends_are_taken_off_again(struct world *w)
             struct task *t = task_new(w, run_send_cut);
             size_t n = row[i].n[k];
             uint8_t *out = malloc(n + 1), *in = t->buf = malloc(n + 1);
-            t->joined = 1;
             assert_true(out && in);
             pattern_fill(out, n, k, 0);
             /* Queued with an owner, so that one thread can do both ends. */

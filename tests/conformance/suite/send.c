@@ -204,6 +204,28 @@ static void delay_send_arrives_without_another_call(struct world *w)
     recv_one(w->b, "four");
 }
 
+static void run_send_and_wait_for_another(struct task *t)
+{
+    gs_msg m;
+    t->result = gs_stream_send(t->stream, "one", 3);
+    if (t->result == 0)
+        t->result = gs_receive_ref(t->mailbox, t->ref, &m, WAIT_MS);
+}
+
+static void delayed_output_leaves_before_a_selective_receive_sleeps(struct world *w)
+{
+    open_pair(w, A_OWNED, GS_OPTS(GS_INT(DELAY_SEND, 1), GS_INT(PACKET, GS_PACKET_1)), GS_OPTS(GS_INT(PACKET, GS_PACKET_1)));
+    struct task *t = task_new(w, run_send_and_wait_for_another);
+    t->stream = w->a;
+    t->mailbox = w->ma;
+    assert_ok(gs_timer_start(w->ma, 10 * 1000, NULL, &t->ref));
+    task_go(t);
+    recv_one(w->b, "one");
+    assert_ok(gs_mailbox_free(w->ma));
+    assert_code(task_result(t), GS_ECLOSED);
+    assert_ok(gs_mailbox_new(&w->ma));
+}
+
 /* ---- direct ---- */
 
 /* Sends 1 MiB packets until the timeout; *rest of the last. */
@@ -442,6 +464,7 @@ CASES(send) = {
     CASE(output_goes_on_while_the_owner_is_away),
     CASE(flush_waits_until_the_queue_is_out),
     CASE(delay_send_arrives_without_another_call),
+    CASE(delayed_output_leaves_before_a_selective_receive_sleeps),
     CASE(a_direct_send_tells_the_rest_which_raw_completes),
     CASE(send_mode_direct_does_so_with_an_owner),
     CASE(a_direct_nowait_send_that_moved_nothing_is_eagain),

@@ -150,7 +150,25 @@ static void layers_stack_up_to_a_limit(struct world *w)
     recv_text(w->a, "still works");
 }
 
+static void an_upgrade_waits_for_the_message_of_the_connect(struct world *w)
+{
+    gs_msg m;
+    xor_register();
+    open_listener(w, NULL, GS_NO_MAILBOX);
+    assert_code(gs_stream_connect(&w->a, w->at, GS_OPTS(GS_INT(ACTIVE, GS_ACTIVE_FALSE)), w->ma, GS_NOWAIT), GS_ESELECT);
+    int e = gs_stream_upgrade(w->a, "xor", false, NULL, GS_NOWAIT);
+    assert_true(e == -EALREADY || e == -ENOTCONN);
+    if (w->facts->layered)
+        return;
+    expect(w->ma, GS_MSG_CONNECT, w->a, &m);
+    assert_code(m.error, 0);
+    assert_ok(gs_stream_accept(w->listener, &w->b, GS_NO_MAILBOX, WAIT_MS, NULL));
+    send_text(w->b, "plain");
+    recv_text(w->a, "plain");
+}
+
 CASES(upgrade) = {
+    CASE(an_upgrade_waits_for_the_message_of_the_connect),
     CASE(both_ends_upgrade),
     CASE(early_bytes_go_to_the_layer),
     CASE(early_bytes_are_never_messages),

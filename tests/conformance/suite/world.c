@@ -104,6 +104,7 @@ struct task *task_new(struct world *w, void (*run)(struct task *))
     assert_non_null(t);
     t->w = w;
     t->run = run;
+    t->joined = 1; /* until it goes */
     t->timeout_ms = WAIT_MS;
     t->next = w->tasks;
     w->tasks = t;
