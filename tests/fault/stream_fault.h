@@ -19,7 +19,11 @@
 #include "scenario.h"
 #include "support.h"
 
-enum { WAIT_MS = 1000, SOME = 3000, LOTS = 1 << 20 };
+enum { SOME = 3000, LOTS = 1 << 18, SMALL_BUFFER = 8192 };
+
+/* How long a run waits for what a fault may have taken away; a healthy one may be slow. */
+static inline int patience(void) { return fault_armed() && fault_fired() ? 60 : 5000; }
+#define WAIT_MS patience()
 
 /* A finding that no code can tell. */
 #define must(condition)                                                                                               \
@@ -37,40 +41,39 @@ static inline int first_code(int so_far, long e)
     return so_far < 0 ? so_far : e < 0 ? (int)e : 0;
 }
 
+/* With GS_FAULT_TRACE in the environment: where a run's first error came up. */
+static inline int traced(int e, int line)
+{
+    if (e < 0 && getenv("GS_FAULT_TRACE"))
+        fprintf(stderr, "# line %d: %s %s\n", line, gs_error_name(e), gs_error_detail(e));
+    return e;
+}
+
 /* e stays 0 while every call works: does the next one only then. */
 #define then(call)                                                                                                    \
     do {                                                                                                              \
         if (e == 0)                                                                                                   \
-            e = first_code(e, (long)(call));                                                                          \
+            e = traced(first_code(e, (long)(call)), __LINE__);                                                        \
     } while (0)
 
-/* What comes with first use and stays: the thread's own descriptors, the flusher, table pages. Made once, past the injector, so
- * that a fault only decides what this one run holds. The scenarios' first line. */
+/* What comes with first use and stays: the thread's own descriptors, the flusher, table pages. So that a fault only decides
+ * what its one run holds. */
 static inline void prepare(void)
 {
-    static bool done;
     static char much[1 << 18];
     gs_stream l, a, b;
     gs_mailbox mb;
-    if (done)
-        return;
-    done = true;
-    struct gsi_sys sys = gsi_sys;
-    struct gsi_allocator allocator = gsi_allocator;
-    gsi_sys = gsi_sys_default;
-    gsi_allocator = (struct gsi_allocator){census_malloc, census_realloc, census_free};
-    must(gs_mailbox_new(&mb) == 0 && gs_stream_listen(&l, "tcp://127.0.0.1:0", NULL, GS_NO_MAILBOX) == 0);
-    must(gs_stream_accept(l, &b, GS_NO_MAILBOX, 1, NULL) == GS_ETIMEOUT);
     char at[40];
+    must(gs_mailbox_new(&mb) == 0);
+    must(gs_stream_listen(&l, "tcp://127.0.0.1:0", GS_OPTS(GS_INT(RECBUF, SMALL_BUFFER)), GS_NO_MAILBOX) == 0);
+    must(gs_stream_accept(l, &b, GS_NO_MAILBOX, 1, NULL) == GS_ETIMEOUT);
     snprintf(at, sizeof at, "tcp://127.0.0.1:%d", gs_stream_port(l));
-    must(gs_stream_connect(&a, at, GS_OPTS(GS_INT(SEND_TIMEOUT, GS_NOWAIT)), mb, 5000) == 0);
+    must(gs_stream_connect(&a, at, GS_OPTS(GS_INT(SEND_TIMEOUT, GS_NOWAIT), GS_INT(SNDBUF, SMALL_BUFFER)), mb, 5000) == 0);
     must(gs_stream_accept(l, &b, GS_NO_MAILBOX, 5000, NULL) == 0);
     while (gs_stream_send(a, much, sizeof much) == 0)
         ;
     must(gs_stream_close(a) == 0 && gs_stream_close(b) == 0 && gs_stream_close(l) == 0 && gs_mailbox_free(mb) == 0);
     must(wait_until(gsi_live_count(GSI_STREAM) == 0, 5000));
-    gsi_sys = sys;
-    gsi_allocator = allocator;
 }
 
 struct ends {
@@ -121,6 +124,17 @@ static inline int ends_close(struct ends *x, int e)
     return e;
 }
 
+/* Kernel buffers that a few kilobytes fill. */
+static inline int make_narrow(struct ends *x, const char *scheme)
+{
+    int e = 0;
+    if (strcmp(scheme, "mem") != 0) {
+        then(gs_stream_setopts(x->a, GS_OPTS(GS_INT(SNDBUF, SMALL_BUFFER))));
+        then(gs_stream_setopts(x->b, GS_OPTS(GS_INT(RECBUF, SMALL_BUFFER))));
+    }
+    return e;
+}
+
 /* Sends a pattern of n bytes and reads it at the other end. */
 static inline int pass(gs_stream from, gs_stream to, size_t n, uint64_t seed)
 {
@@ -166,7 +180,8 @@ static inline int await(gs_mailbox mb, gs_msg_kind kind, gs_msg *m)
     }
 #define ROW(name) cmocka_unit_test(name##_survives_every_fault)
 
-/* Scenarios that start the flusher have two threads. */
-static const struct fault_options real_time = {.real_clock = true};
+static const struct fault_options virtual_time = {.prepare = prepare};
+/* Scenarios that the flusher works for have two threads. */
+static const struct fault_options real_time = {.prepare = prepare, .real_clock = true};
 
 #endif

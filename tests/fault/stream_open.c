@@ -10,7 +10,6 @@
 
 static int connect_and_echo(void *scheme)
 {
-    prepare();
     struct ends x;
     int e = ends_open(&x, scheme, NULL, false);
     then(pass(x.a, x.b, SOME, 1));
@@ -20,7 +19,6 @@ static int connect_and_echo(void *scheme)
 
 static int listen_with_options(void *scheme)
 {
-    prepare();
     struct ends x = {0};
     gs_stream_info_t info;
     gs_opt ask[] = {{.name = GS_OPT_PACKET}, {.name = GS_OPT_RECBUF}, {.name = GS_OPT_BACKLOG}, {.name = GS_OPT_END}};
@@ -37,7 +35,6 @@ static int listen_with_options(void *scheme)
 
 static int accept_with_a_timeout(void *scheme)
 {
-    prepare();
     struct ends x = {0};
     int e = ends_listen(&x, scheme, NULL, GS_NO_MAILBOX);
     if (e == 0) {
@@ -52,7 +49,6 @@ static int accept_with_a_timeout(void *scheme)
 
 static int accept_nowait(void *scheme)
 {
-    prepare();
     struct ends x = {0};
     gs_msg m;
     uint64_t ref, gone;
@@ -79,7 +75,6 @@ static int accept_nowait(void *scheme)
 
 static int accept_by_message(void *scheme)
 {
-    prepare();
     struct ends x = {0};
     gs_msg m;
     int e = first_code(0, gs_mailbox_new(&x.mb));
@@ -101,7 +96,6 @@ static int accept_by_message(void *scheme)
 
 static int connect_nowait(void *scheme)
 {
-    prepare();
     struct ends x = {0};
     gs_msg m;
     int e = first_code(0, gs_mailbox_new(&x.mb));
@@ -119,7 +113,6 @@ static int connect_nowait(void *scheme)
 /* The resolver's threads are stopped each time, so that a census is steady. */
 static int connect_by_name(void *nowait)
 {
-    prepare();
     struct ends x = {0};
     gs_msg m;
     int e = first_code(0, gs_mailbox_new(&x.mb));
@@ -140,7 +133,6 @@ static int connect_by_name(void *nowait)
 /* Import takes the descriptor in any case: the census sees a lost or a twice closed one. */
 static int import_and_export(void *unused)
 {
-    prepare();
     (void)unused;
     int fd[2];
     struct ends x = {0};
@@ -168,7 +160,6 @@ static int import_and_export(void *unused)
 
 static int import_a_listener(void *unused)
 {
-    prepare();
     (void)unused;
     struct ends x = {0};
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
@@ -187,7 +178,6 @@ static int import_a_listener(void *unused)
 /* {fd, Fd}: taken also when the open fails before it is looked at. */
 static int listen_on_a_descriptor(void *unused)
 {
-    prepare();
     (void)unused;
     struct ends x = {0};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -197,7 +187,6 @@ static int listen_on_a_descriptor(void *unused)
 
 static int ask_for_everything(void *scheme)
 {
-    prepare();
     struct ends x;
     gs_addr addr;
     gs_stat stat;
@@ -226,7 +215,6 @@ static int ask_for_everything(void *scheme)
 
 static int use_process_defaults(void *scheme)
 {
-    prepare();
     struct ends x = {0};
     gs_opt ask[] = {{.name = GS_OPT_PACKET}, {.name = GS_OPT_END}};
     int e = first_code(0, gs_set_default_opts(GS_LISTEN_DEFAULTS, GS_OPTS(GS_INT(PACKET, GS_PACKET_2), GS_STR(NETNS, "/proc/self/ns/net"))));
@@ -242,14 +230,14 @@ static int use_process_defaults(void *scheme)
     return ends_close(&x, e);
 }
 
-ON_EACH_TRANSPORT(connect_echo, "connect and echo", connect_and_echo, NULL)
-ON_EACH_TRANSPORT(listening, "listen with options", listen_with_options, NULL)
-ON_EACH_TRANSPORT(accept_timeout, "accept with a timeout", accept_with_a_timeout, NULL)
-ON_EACH_TRANSPORT(accept_nowait, "accept nowait", accept_nowait, NULL)
-ON_EACH_TRANSPORT(accept_message, "accept by message", accept_by_message, NULL)
-ON_EACH_TRANSPORT(connect_nowait, "connect nowait", connect_nowait, NULL)
-ON_EACH_TRANSPORT(questions, "names, peer, monitors", ask_for_everything, NULL)
-ON_EACH_TRANSPORT(defaults, "process-wide defaults", use_process_defaults, NULL)
+ON_EACH_TRANSPORT(connect_echo, "connect and echo", connect_and_echo, &virtual_time)
+ON_EACH_TRANSPORT(listening, "listen with options", listen_with_options, &virtual_time)
+ON_EACH_TRANSPORT(accept_timeout, "accept with a timeout", accept_with_a_timeout, &virtual_time)
+ON_EACH_TRANSPORT(accept_nowait, "accept nowait", accept_nowait, &virtual_time)
+ON_EACH_TRANSPORT(accept_message, "accept by message", accept_by_message, &virtual_time)
+ON_EACH_TRANSPORT(connect_nowait, "connect nowait", connect_nowait, &virtual_time)
+ON_EACH_TRANSPORT(questions, "names, peer, monitors", ask_for_everything, &virtual_time)
+ON_EACH_TRANSPORT(defaults, "process-wide defaults", use_process_defaults, &virtual_time)
 
 static void names_survive_every_fault(void **state)
 {
@@ -261,9 +249,9 @@ static void names_survive_every_fault(void **state)
 static void descriptors_survive_every_fault(void **state)
 {
     (void)state;
-    fault_run("import and export", import_and_export, NULL);
-    fault_run("import of a listener", import_a_listener, NULL);
-    fault_run("listen on a descriptor", listen_on_a_descriptor, NULL);
+    fault_run_with("import and export", import_and_export, NULL, &virtual_time);
+    fault_run_with("import of a listener", import_a_listener, NULL, &virtual_time);
+    fault_run_with("listen on a descriptor", listen_on_a_descriptor, NULL, &virtual_time);
 }
 
 int main(void)

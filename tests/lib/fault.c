@@ -129,6 +129,7 @@ long fault_stop(void)
 }
 
 long fault_fired(void) { return GET(fired); }
+bool fault_armed(void) { return GET(plan) != OFF && GET(plan) != COUNT; }
 long fault_fired_on(enum fault_call call) { return GET(fired_on[call]); }
 long fault_seen(void) { return GET(seen); }
 long fault_seen_on(enum fault_call call) { return GET(seen_on[call]); }

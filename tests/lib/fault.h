@@ -55,6 +55,7 @@ void fault_start_profile(enum fault_profile profile, uint64_t seed, int rate);
 long fault_stop(void);
 
 long fault_fired(void);
+bool fault_armed(void); /* a plan that makes calls fail is on */
 long fault_fired_on(enum fault_call call);
 long fault_seen(void); /* calls counted since the plan began */
 long fault_seen_on(enum fault_call call);

@@ -135,6 +135,8 @@ static void be_harmed(const struct child_job *job, struct outcome *o)
 
 static void child_main(const struct child_job *job, struct outcome *o, int done)
 {
+    if (job->options->prepare)
+        job->options->prepare();
     if (!job->options->real_clock)
         vclock_start(VCLOCK_AUTO);
     if (job->fault.n)

@@ -23,6 +23,7 @@ typedef int (*scenario_fn)(void *arg);
 
 struct fault_options {
     int timeout_ms;       /* of one child; 0 = 20 s */
+    void (*prepare)(void); /* runs first in each child, without faults: makes what comes with first use and stays */
     bool real_clock;      /* else the virtual clock (AUTO): timeouts cost no time, single-threaded scenarios only */
     int settle_ms;        /* how long threads and descriptors may take to go away; 0 = 500 */
     bool census_may_grow; /* not even a healthy process is steady (say why at the call): checks crash and hang only */
