@@ -127,6 +127,7 @@ struct gsi_mailbox {
     struct gsi_hot hot;
     struct gsi_note *delivered; /* whose bytes the last message shows */
     bool note_first;
+    uint32_t signals_seen;      /* `signals` when a selective receive last completed the ready ones */
     uint32_t unpolled;          /* messages since the poller was last asked */
 
     /* Any thread. */
@@ -138,6 +139,7 @@ struct gsi_mailbox {
 
     /* Under the object's lock. */
     bool sleeping, signaled, foreign, watches;
+    uint32_t signals;               /* counts what was put in or became ready */
     uint64_t timer_armed; /* what timer_fd is set to */
     gsi_ref head[GSI_LISTS], tail[GSI_LISTS];
     struct gsi_note *inbox, **inbox_end;

@@ -97,6 +97,7 @@ void gsi_receive_fini(struct gsi_mailbox *mb)
 void gsi_mailbox_signal(struct gsi_mailbox *mb)
 {
     atomic_store_explicit(&mb->posted, 1, memory_order_relaxed);
+    mb->signals++;
     if (mb->signaled || !(mb->sleeping || mb->foreign))
         return;
     mb->signaled = true;
@@ -244,6 +245,7 @@ static void complete_ready(struct gsi_mailbox *mb, const struct wanted *w)
     uint64_t ids[PATIENCE];
     gsi_relock(&mb->object);
     size_t n = gsi_list_ids(mb, GSI_READY, ids, PATIENCE);
+    mb->signals_seen = mb->signals;
     gsi_unlock(&mb->object);
     for (size_t i = 0; i < n; i++)
         if (ids[i] != w->stream && !is_socket(ids[i]))
@@ -295,7 +297,8 @@ static int wait(struct gsi_mailbox *mb, const struct wanted *w, uint64_t deadlin
     bool idle = !pending(mb, w), over = false;
     if (idle) {
         uint64_t timer = atomic_load_explicit(&mb->next_timer, memory_order_relaxed);
-        timeout_ms = gsi_remaining_ms(timer < deadline_ns ? timer : deadline_ns);
+        bool again = selective(w) && mb->signals != mb->signals_seen; /* one that is muted became ready once more */
+        timeout_ms = again ? 0 : gsi_remaining_ms(timer < deadline_ns ? timer : deadline_ns);
         over = polled && timeout_ms == 0 && gsi_remaining_ms(deadline_ns) == 0;
         mb->sleeping = timeout_ms != 0;
     }

@@ -110,12 +110,6 @@ int accept_watch(struct stream *s, uint64_t id)
     return stream_arm(s, id, own ? EPOLLIN : 0);
 }
 
-int accept_arrived(struct stream *s, uint64_t id)
-{
-    listener_of(s)->resting = false; /* its timer stayed with the old owner */
-    return accept_watch(s, id);
-}
-
 static bool is_owner(const struct stream *s, uint64_t mailbox) { return s->source.owner && s->source.owner->id == mailbox; }
 
 static bool has_pending(const struct stream *s, uint64_t mailbox)
@@ -182,6 +176,31 @@ void accept_abort_all(struct stream *s, uint64_t id)
         if (!is_owner(s, mailbox) && !has_pending(s, mailbox))
             (void)gsi_mailbox_watch(mailbox, s->fd, id, 0, true);
     }
+}
+
+void accept_left(struct stream *s, uint64_t id, uint64_t mailbox)
+{
+    if (!has_pending(s, mailbox) || (!descriptorless(s) && gsi_mailbox_watch(mailbox, s->fd, id, EPOLLIN, false) == 0))
+        return;
+    for (struct pending_accept **at = &listener_of(s)->accepts; *at;)
+        if ((*at)->mailbox == mailbox) /* nothing would tell it any more */
+            end_pending(s, id, at, GS_MSG_ABORT, 0, GS_EABORTED);
+        else
+            at = &(*at)->next;
+}
+
+int accept_arrived(struct stream *s, uint64_t id)
+{
+    uint64_t owner = s->source.owner->id;
+    listener_of(s)->resting = false; /* its timer stayed with the old owner */
+    if (has_pending(s, owner) && !descriptorless(s))
+        (void)gsi_mailbox_watch(owner, s->fd, id, 0, true);
+    return accept_watch(s, id);
+}
+
+uint32_t accept_muted_events(const struct stream *s)
+{
+    return has_pending(s, s->source.owner->id) ? EPOLLIN : 0;
 }
 
 void accept_forget(struct stream *s, uint64_t id, uint64_t mailbox)

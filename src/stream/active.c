@@ -159,13 +159,13 @@ static bool deliver(struct gsi_mailbox *mb, struct stream *s, uint64_t id, gs_ms
         message(m, GS_MSG_DRAINED, s, id, 0);
         return true;
     }
-    if (is_active(s) && deliver_data(mb, s, id, m))
-        return true;
-    if (s->tell_passive) {
+    if (s->tell_passive) { /* before the data of a mode set since */
         s->tell_passive = false;
         message(m, GS_MSG_PASSIVE, s, id, 0);
         return true;
     }
+    if (is_active(s) && deliver_data(mb, s, id, m))
+        return true;
     if (s->eof != END_SEEN || !is_active(s))
         return false;
     if (s->error) {
@@ -265,6 +265,8 @@ static bool serve_stream(struct gsi_mailbox *mb, struct stream *s, uint64_t id, 
     bool silent = descriptorless(s);
     if (s->out && (silent || events & (EPOLLOUT | EPOLLERR | EPOLLHUP) || s->delayed))
         (void)output_flush(s, id);
+    if (!s->stuck && s->armed & EPOLLOUT) /* left over from an arming that failed: it would be told for ever */
+        (void)stream_arm(s, id, s->armed & EPOLLIN);
     if (s->reader) { /* a recv in another thread has the input; it comes back to what is to tell */
         (void)stream_arm(s, id, s->armed & EPOLLOUT);
         return false;
@@ -354,11 +356,12 @@ static void mute(struct gsi_mailbox *mb, uint64_t id, uint32_t events)
     else if (s->source.owner == mb) {
         if (s->state == OPENING)
             opening_advance(s, id);
-        else if (events & EPOLLOUT && s->out)
+        else if (s->out && (events & EPOLLOUT || s->delayed || descriptorless(s)))
             (void)output_flush(s, id);
     }
     if (s->source.owner == mb && (s->state != OPENING || s->tell_open)) {
-        (void)stream_arm(s, id, events & (EPOLLHUP | EPOLLERR) ? 0 : s->armed & EPOLLOUT);
+        (void)stream_arm(s, id, s->state == LISTENING ? accept_muted_events(s)
+                                : events & (EPOLLHUP | EPOLLERR) ? 0 : s->armed & EPOLLOUT);
         if (events)
             gsi_source_ready(&s->source, id);
     }

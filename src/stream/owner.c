@@ -27,7 +27,10 @@ static int leave(struct stream *s, uint64_t id)
     (void)stream_arm(s, id, 0);
     if (s->more && s->more->io)
         stream_io_owner(s, NULL);
+    uint64_t owner = s->source.owner->id;
     gsi_source_release(&s->source, id);
+    if (s->state == LISTENING)
+        accept_left(s, id, owner);
     return 0;
 }
 
@@ -42,9 +45,11 @@ static int arrive(struct stream *s, uint64_t id, uint32_t armed)
         gsi_source_list(&s->source, id, GSI_OUTPUT);
         flusher_watch(s->source.owner);
     }
-    int e = stream_arm(s, id, armed);
     if (s->state == LISTENING)
-        return e < 0 ? e : accept_arrived(s, id);
+        return accept_arrived(s, id);
+    if (s->state == OPEN) /* what left or got stuck on the way is not in `armed` */
+        armed = (armed & EPOLLIN) | (s->stuck ? EPOLLOUT : 0);
+    int e = stream_arm(s, id, armed);
     active_changed(s, id);
     if (s->tell_open || (s->state == OPENING && s->more->opening))
         gsi_source_ready(&s->source, id);

@@ -274,7 +274,11 @@ void accept_muted(struct stream *s, uint64_t id, struct gsi_mailbox *mb, uint32_
 void accept_abort_all(struct stream *s, uint64_t id);
 void accept_forget(struct stream *s, uint64_t id, uint64_t mailbox);
 int accept_watch(struct stream *s, uint64_t id);
-int accept_arrived(struct stream *s, uint64_t id); /* under a new owner */
+/* The nowait accepts of the mailbox that owned the listener are watched for as anybody's, and of the one that does as its own. */
+void accept_left(struct stream *s, uint64_t id, uint64_t mailbox);
+int accept_arrived(struct stream *s, uint64_t id);
+/* Muted, in its owner's set: what to watch for. */
+uint32_t accept_muted_events(const struct stream *s);
 
 /* active.c */
 void active_changed(struct stream *s, uint64_t id);

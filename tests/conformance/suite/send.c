@@ -163,6 +163,23 @@ static void shutdown_waits_for_what_is_queued(struct world *w)
     assert_int_equal(t->n, sent);
 }
 
+static void a_postponed_shutdown_that_fails_closes(struct world *w)
+{
+    gs_msg m;
+    if (!w->facts->half_close || !w->facts->send_sees_close)
+        return;
+    queued_pair(w, (gs_opt)GS_INT(SEND_TIMEOUT, GS_NOWAIT));
+    (void)fill_until_eagain(w, w->a, SEED, 0);
+    assert_ok(gs_stream_shutdown(w->a, GS_SHUT_WRITE));
+    assert_ok(gs_stream_close(w->b));
+    SET(w->a, ACTIVE, GS_ACTIVE_TRUE);
+    assert_ok(gs_receive(w->ma, &m, WAIT_MS));
+    if (m.kind == GS_MSG_DRAINED)
+        assert_ok(gs_receive(w->ma, &m, WAIT_MS));
+    assert_int_equal(m.kind, GS_MSG_CLOSED);
+    assert_code(gs_stream_send(w->a, "x", 1), GS_ECLOSED);
+}
+
 /* The owner does not receive meanwhile: the flusher finishes. */
 static void output_goes_on_while_the_owner_is_away(struct world *w)
 {
@@ -461,6 +478,7 @@ CASES(send) = {
     CASE(one_send_below_the_watermark_is_taken_whole),
     CASE(close_lets_what_is_queued_go_out),
     CASE(shutdown_waits_for_what_is_queued),
+    CASE(a_postponed_shutdown_that_fails_closes),
     CASE(output_goes_on_while_the_owner_is_away),
     CASE(flush_waits_until_the_queue_is_out),
     CASE(delay_send_arrives_without_another_call),
