@@ -164,8 +164,10 @@ static int write_behind_cork(struct stream *s, uint64_t id, const struct iovec *
 {
     struct gsi_mailbox *mb = s->source.owner;
     bool mine = gsi_in_turn(mb) && mb->current == id && atomic_load_explicit(&mb->hot.cork.end, memory_order_relaxed);
-    if (!mine)
+    if (!mine) {
+        output_uncork(s, id); /* what the owner's turn sent before comes first */
         return output_write(s, id, v, n);
+    }
     struct gsi_cork *cork = &mb->hot.cork;
     size_t body = total_of(v + 1, n - 1);
     uint32_t end = atomic_load_explicit(&cork->end, memory_order_relaxed);
@@ -208,11 +210,13 @@ static int send_queued(struct stream *s, uint64_t id, const struct iovec *v, int
 
 /* ---- direct ---- */
 
-/* Locked. One at a time writes; others wait their turn. */
-static int take_writer(struct stream *s, uint64_t deadline)
+/* Locked. One at a time writes, and only when nothing is queued: what was cut in two must be whole first. */
+static int take_writer(struct stream *s, uint64_t id, uint64_t deadline)
 {
-    while (s->writer) {
-        int e = gsi_wait(&s->source.object, &(struct gsi_wait_for){.fd = -1}, deadline);
+    while (s->out || s->writer) {
+        int e = s->writer ? 0 : output_flush(s, id);
+        if (e == 0 && (s->out || s->writer))
+            e = stream_wait(s, s->writer ? 0 : POLLOUT, deadline);
         if (e < 0)
             return e;
     }
@@ -224,7 +228,7 @@ static void give_writer(struct stream *s, uint64_t id)
 {
     s->writer = false;
     gsi_wake(&s->source.object);
-    if (s->out && !s->stuck)
+    if ((s->out || s->shut_pending) && !s->stuck)
         (void)output_flush(s, id);
 }
 
@@ -263,19 +267,6 @@ static ssize_t write_some(struct stream *s, const struct iovec *v, int n, uint64
     }
 }
 
-static int flush_before(struct stream *s, uint64_t id, uint64_t deadline)
-{
-    while (s->out) {
-        int e = output_flush(s, id);
-        if (e < 0)
-            return e;
-        e = s->out ? stream_wait(s, POLLOUT, deadline) : 0;
-        if (e < 0)
-            return e;
-    }
-    return 0;
-}
-
 static void tell_rest(gs_rest *rest, const uint8_t *header, size_t header_n, size_t sent, size_t body)
 {
     if (!rest)
@@ -294,9 +285,7 @@ static int send_direct(struct stream *s, uint64_t id, struct iovec *v, int n, si
     bool nowait = s->profile->send_timeout == GS_NOWAIT;
     uint64_t deadline = nowait ? 0 : gsi_deadline(s->profile->send_timeout);
     size_t sent = 0, total = header_n + body;
-    int e = flush_before(s, id, deadline);
-    if (e == 0)
-        e = take_writer(s, deadline);
+    int e = take_writer(s, id, deadline);
     if (e == 0) {
         while (e == 0 && sent < total) {
             ssize_t k = write_some(s, v, n, deadline);
@@ -516,9 +505,7 @@ int64_t gs_stream_sendfile(gs_stream h, int fd, off_t offset, size_t n)
     if (e == 0)
         output_uncork(s, h.id);
     if (e == 0)
-        e = flush_before(s, h.id, deadline);
-    if (e == 0)
-        e = take_writer(s, deadline);
+        e = take_writer(s, h.id, deadline);
     if (e == 0) {
         e = send_file(s, fd, offset, n, deadline);
         give_writer(s, h.id);
