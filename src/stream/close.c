@@ -143,6 +143,8 @@ static int shutdown_write(struct stream *s, uint64_t id)
         return 0;
     if (s->send_error)
         return stream_end_code(s, s->send_error);
+    if (s->t->flags & GS_T_NO_HALF_CLOSE)
+        return -ENOTSUP;
     output_uncork(s, id);
     if (s->out || s->writer) {
         s->shut_pending = true;
@@ -175,9 +177,11 @@ int gs_stream_shutdown(gs_stream h, gs_how how)
 
 static int check_exportable(const struct stream *s)
 {
+    if (s->state == OPENING)
+        return -EBUSY;
     if (!(s->t->flags & GS_T_KERNEL) || (s->more && s->more->layers))
         return -ENOTSUP;
-    if (s->out || s->writer || s->state == OPENING)
+    if (s->out || s->writer)
         return -EBUSY;
     return s->reader ? -EALREADY : 0;
 }
@@ -190,6 +194,8 @@ int gs_stream_export(gs_stream h, uint8_t **rest, size_t *n)
     int e = stream_lock(h, &s);
     if (e < 0)
         return e;
+    if (s->state != OPENING)
+        output_uncork(s, h.id);
     e = check_exportable(s);
     if (e == 0)
         e = input_unclaim(s, h.id);
