@@ -229,6 +229,7 @@ int opening_finish(struct stream *s, uint64_t id, uint64_t deadline_ns)
             opening_free(s);
             stream_trim(s);
             active_changed(s, id);
+            gsi_wake(&s->source.object); /* others may wait for the same end */
             return 0;
         }
         if (e == GS_EWANT_READ || e == GS_EWANT_WRITE)
@@ -242,10 +243,10 @@ int opening_finish(struct stream *s, uint64_t id, uint64_t deadline_ns)
             if (e == GS_ETIMEOUT && deadline_ns && !last)
                 e = 0;
         }
+        if (s->state == OPEN && !gsi_dying(&s->source.object)) /* somebody else took the last step */
+            return s->send_error ? stream_end_code(s, s->send_error) : 0;
         if (e < 0)
             return e;
-        if (s->state == OPEN) /* somebody else took the last step */
-            return 0;
     }
 }
 
@@ -263,9 +264,12 @@ static void conclude(struct stream *s, uint64_t id, int error)
     s->state = OPEN;
     opening_free(s);
     stream_trim(s);
-    if (error < 0)
+    if (error < 0) {
+        s->send_error = (int16_t)error;
         input_ended(s, error);
+    }
     active_changed(s, id);
+    gsi_wake(&s->source.object);
 }
 
 void opening_advance(struct stream *s, uint64_t id)

@@ -19,6 +19,8 @@ static int check_upgradable(struct stream *s, uint64_t id)
 {
     if (s->state != OPEN)
         return -ENOTCONN;
+    if (s->tell_open) /* the message of its connect or handshake comes first */
+        return -EALREADY;
     if (is_active(s))
         return gsi_fail(-EINVAL, "an active stream cannot be upgraded: make it passive first");
     if (s->reader || s->writer)
