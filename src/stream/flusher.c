@@ -146,6 +146,18 @@ static void advance_by_id(uint64_t id)
 
 /* ---- mailboxes that are away ---- */
 
+/* Another thread's turn may be putting one more answer into the cork just now: the next tick takes that. */
+static void uncork_away(struct stream *s, uint64_t id)
+{
+    struct gsi_mailbox *mb = s->source.owner;
+    bool was_open = atomic_load_explicit(&mb->hot.cork.open, memory_order_relaxed);
+    output_uncork(s, id);
+    if (was_open) {
+        s->corked = true;
+        atomic_store_explicit(&mb->corked, id, memory_order_relaxed);
+    }
+}
+
 static void flush_for(uint64_t id)
 {
     struct stream *s;
@@ -155,11 +167,15 @@ static void flush_for(uint64_t id)
     }
     if (s->source.owner && s->state == OPEN) {
         if (s->corked)
-            output_uncork(s, id);
+            uncork_away(s, id);
         else if (s->out)
             (void)output_flush(s, id);
         if (s->stuck && !s->in_flusher && !descriptorless(s))
             s->in_flusher = gsi_poller_set(&f.poller, s->fd, id, EPOLLOUT, false) == 0;
+        if (s->stuck) { /* behind the others, so that each has its tick */
+            gsi_source_unlist(&s->source, id, GSI_OUTPUT);
+            gsi_source_list(&s->source, id, GSI_OUTPUT);
+        }
     }
     stream_unlock(s);
 }
