@@ -175,7 +175,7 @@ static ssize_t recv_locked(struct stream *s, uint64_t id, const struct request *
         return e;
     if (s->packet_now == GS_PACKET_RAW && r->length > r->cap)
         return GS_EBADARG;
-    for (bool first = true;; first = false) {
+    for (;;) {
         ssize_t result = 0;
         if (from_input(s, r, &result))
             return result;
@@ -186,6 +186,7 @@ static ssize_t recv_locked(struct stream *s, uint64_t id, const struct request *
         if (nothing) {
             if (!deadline && !(deadline = gsi_deadline(timeout_ms)))
                 return GS_ETIMEOUT;
+            output_uncork(s, id); /* the peer may wait for what is corked */
             e = wait_for_input(s, id, deadline);
             if (e < 0)
                 return e;
@@ -209,7 +210,6 @@ static ssize_t recv_locked(struct stream *s, uint64_t id, const struct request *
         }
         if (!straight && !rx_len(s) && s->rx && !s->hot)
             input_drop(s); /* an idle stream owns no buffer */
-        (void)first;
     }
 }
 
