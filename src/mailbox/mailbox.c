@@ -126,7 +126,6 @@ int gs_mailbox_free(gs_mailbox h)
     if (mb->watches)
         forget_everywhere(mb->id);
     gsi_relock(&mb->object);
-    gsi_drain(&mb->object); /* the flusher */
     fini(mb);
     gsi_retire(GSI_MAILBOX, &mb->object);
     return 0;
