@@ -170,8 +170,7 @@ uint64_t gs_make_ref(void)
 {
     static _Atomic uint64_t last;
     uint64_t n = atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
-    /* Kind 15 in the low word: a reference is never equal to an id. */
-    return n >> GSI_KIND_SHIFT << 32 | UINT64_C(15) << GSI_KIND_SHIFT | (n & GSI_INDEX_MASK);
+    return n >> GSI_KIND_SHIFT << 32 | (uint64_t)GSI_REF_KIND << GSI_KIND_SHIFT | (n & GSI_INDEX_MASK);
 }
 
 /* ---- timers and lists; mailbox locked ---- */

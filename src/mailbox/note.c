@@ -163,7 +163,8 @@ int gs_timer_cancel(gs_mailbox h, uint64_t ref)
     int e = gsi_mailbox_lock(h, &mb);
     if (e < 0)
         return e;
-    struct gsi_timer *t = gsi_mailbox_take_timer(mb, ref);
+    bool reference = (uint32_t)ref >> GSI_KIND_SHIFT == GSI_REF_KIND;
+    struct gsi_timer *t = reference ? gsi_mailbox_take_timer(mb, ref) : NULL;
     gsi_unlock(&mb->object);
     if (!t)
         return GS_EINVALID;

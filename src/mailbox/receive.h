@@ -7,6 +7,9 @@
 /* Poller ids that are no source's: the eventfd is 0. */
 #define GSI_TIMER_FD_ID UINT64_C(1)
 
+/* In the low word of a reference, where an id has its kind: so a caller's reference never names a source's own timer. */
+enum { GSI_REF_KIND = 15 };
+
 extern const struct gsi_source_ops *gsi_sources[GSI_KINDS];
 
 /* Mailbox locked: something was put in. Wakes the receiver if it sleeps, a foreign loop in any case. */
