@@ -10,6 +10,21 @@ static struct listener *listener_of(const struct stream *s) { return s->more->li
 
 /* ---- one connection ---- */
 
+/* The layers that its listener has are still to come. */
+static int accept_layers(struct stream *s, uint64_t id, const struct listener *l)
+{
+    if (!l->stack.layers)
+        return 0;
+    int e = opening_new(s, id, l->address, l->opts, false);
+    if (e < 0)
+        return e;
+    struct opening *o = s->more->opening;
+    o->server = true;
+    if (s->source.owner) /* the mailbox does the handshake; without owner the first recv, send or handshake does */
+        opening_advance(s, id);
+    return 0;
+}
+
 /* Locked and fresh: gets transport, owner and mode; layers follow. */
 static int settle_in(struct stream *s, uint64_t id, const struct stream *l, void *ctx, struct stream_io *io, gs_mailbox owner)
 {
@@ -78,20 +93,6 @@ static int accept_one(struct stream *l, gs_mailbox owner, uint64_t *fresh)
     }
     *fresh = id;
     stream_unlock(s);
-    return 0;
-}
-
-int accept_layers(struct stream *s, uint64_t id, const struct listener *l)
-{
-    if (!l->stack.layers)
-        return 0;
-    int e = opening_new(s, id, l->address, l->opts, false);
-    if (e < 0)
-        return e;
-    struct opening *o = s->more->opening;
-    o->server = true;
-    if (s->source.owner) /* the mailbox does the handshake; without owner the first recv, send or handshake does */
-        opening_advance(s, id);
     return 0;
 }
 

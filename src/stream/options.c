@@ -79,7 +79,7 @@ static int check_active(const struct stream *s, int64_t value)
     return s->source.owner || s->state == LISTENING ? 0 : gsi_fail(-EINVAL, "option active: a stream without an owner is passive");
 }
 
-static void set_active(struct stream *s, uint64_t id, int64_t value)
+static void set_active(struct stream *s, int64_t value)
 {
     if (s->state == LISTENING)
         s->active = (int32_t)value;
@@ -92,7 +92,6 @@ static void set_active(struct stream *s, uint64_t id, int64_t value)
     }
     if (s->reader && is_active(s))
         gsi_wake(&s->source.object); /* its recv answers einval and hands the input over */
-    (void)id;
 }
 
 /* The owner, in the middle of this stream's batch, looks again by itself. */
@@ -168,7 +167,7 @@ static int set_transport_options(struct stream *s, const gs_opt *opts)
     return 0;
 }
 
-static void commit(struct stream *s, uint64_t id, const gs_opt *opts, struct profile *p)
+static void commit(struct stream *s, const gs_opt *opts, struct profile *p)
 {
     if (p) {
         profile_unref(s->profile);
@@ -176,7 +175,7 @@ static void commit(struct stream *s, uint64_t id, const gs_opt *opts, struct pro
     }
     for (const gs_opt *o = opts; o->name; o++) {
         if (o->name == GS_OPT_ACTIVE)
-            set_active(s, id, o->v.i);
+            set_active(s, o->v.i);
         else if (o->name == GS_OPT_PACKET)
             s->packet_now = (uint8_t)o->v.i;
         else if (o->name == GS_OPT_USER)
@@ -203,7 +202,7 @@ static int set_locked(struct stream *s, uint64_t id, const gs_opt *opts)
         profile_unref(p);
         return e;
     }
-    commit(s, id, opts, p);
+    commit(s, opts, p);
     if (s->state == LISTENING)
         return accept_watch(s, id);
     look_again(s, id);
@@ -225,7 +224,7 @@ static int set_active_only(gs_stream h, int64_t value)
     if (e == 0)
         e = s->reader ? 0 : input_unclaim(s, h.id);
     if (e == 0) {
-        set_active(s, h.id, value);
+        set_active(s, value);
         if (s->state != LISTENING)
             look_again(s, h.id);
     }

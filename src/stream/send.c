@@ -7,7 +7,6 @@
 #include "stream/stream.h"
 
 enum {
-    CORK_MAX = 64 * 1024,
     REF_MIN = 2048,       /* shorter payloads are cheaper to copy than to refer to */
     IOV_LIMIT = 1024,     /* UIO_MAXIOV */
     SMALL = 15,           /* pieces that need no memory for the list with the header */
@@ -192,7 +191,7 @@ static int send_queued(struct stream *s, uint64_t id, const struct iovec *v, int
         return -EAGAIN;
     }
     int e;
-    bool room = !waits && queued + body < CORK_MAX, counted = false;
+    bool room = !waits && queued + body < GSI_CORK, counted = false;
     if (room && p->delay_send)
         e = delay(s, id, v, n);
     else if (room && batch_goes_on(s, id))

@@ -287,9 +287,6 @@ void active_changed(struct stream *s, uint64_t id);
 /* Applies the stream's own options of a list to a profile and a stream under construction. */
 int profile_apply(struct profile *p, const gs_opt *opts);
 
-/* A stream of a fresh transport: the layers that its listener has are still to come. */
-int accept_layers(struct stream *s, uint64_t id, const struct listener *l);
-
 /* io.c */
 struct stream_io *stream_io_new(struct stream *s, uint64_t id, const char *netns);
 struct gs_io *stream_io(struct stream_io *io);
