@@ -296,7 +296,11 @@ static void the_owners_end_wakes_a_blocked_connect(void **state)
             assert_until(gsi_live_count(GSI_STREAM) == live + 1, 5000);
             uint64_t from = now_us();
             assert_code(gs_mailbox_free(c.mb), 0);
-            add_latency(&lat, call_end(&c, from, GS_ECLOSED, "connect"));
+            join(c.thread);
+            if (c.answer == GS_EBADARG) /* the owner ended before the new stream was its own */
+                continue;
+            assert_code(c.answer, GS_ECLOSED);
+            add_latency(&lat, c.ended_us > from ? c.ended_us - from : 0);
         }
         if (lat.n)
             check_latencies(&lat, "connect", schemes[i]);
