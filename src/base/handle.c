@@ -120,6 +120,20 @@ static int refuse(uint64_t id, uint64_t word)
     return GS_EBADARG;
 }
 
+/* How many threads sleep for a word of this stripe. A sleeper counts itself before the kernel compares the word, who changes
+ * the word looks here afterwards: so a word without sleepers needs no system call to end. */
+enum { STRIPES = 64 };
+static _Atomic uint32_t sleepers[STRIPES];
+
+static inline _Atomic uint32_t *sleepers_of(const struct gsi_object *o) { return &sleepers[o->index % STRIPES]; }
+
+/* After a change of the word by a sequentially consistent operation. */
+static void wake_sleepers(struct gsi_object *o)
+{
+    if (atomic_load(sleepers_of(o)))
+        gsi_futex_wake(&o->word, INT_MAX);
+}
+
 /* Takes the lock while the word is `expect` but for its lock bits; else answers false. */
 static bool lock_slow(struct gsi_object *o, uint64_t expect, uint64_t *seen)
 {
@@ -145,7 +159,9 @@ static bool lock_slow(struct gsi_object *o, uint64_t expect, uint64_t *seen)
         if ((word & GSI_LOCK_MASK) == 1 &&
             !atomic_compare_exchange_weak_explicit(&o->word, &word, expect | 2, memory_order_relaxed, memory_order_relaxed))
             continue;
+        atomic_fetch_add(sleepers_of(o), 1);
         gsi_futex_wait(&o->word, (uint32_t)(expect | 2), -1);
+        atomic_fetch_sub(sleepers_of(o), 1);
     }
 }
 
@@ -195,8 +211,8 @@ void gsi_unlock_slow(struct gsi_object *o)
 
 void gsi_kill(struct gsi_object *o)
 {
-    atomic_fetch_xor_explicit(&o->word, GSI_LIVE | GSI_DYING, memory_order_release);
-    gsi_futex_wake(&o->word, INT_MAX); /* who sleeps for the live word must look again */
+    atomic_fetch_xor(&o->word, GSI_LIVE | GSI_DYING);
+    wake_sleepers(o); /* who sleeps for the live word must look again */
 }
 
 void gsi_retire(enum gsi_kind kind, struct gsi_object *o)
@@ -204,7 +220,7 @@ void gsi_retire(enum gsi_kind kind, struct gsi_object *o)
     struct table *t = &tables[kind];
     uint64_t generation = (atomic_load_explicit(&o->word, memory_order_relaxed) >> 32) + 1;
     pthread_mutex_lock(&t->mutex);
-    atomic_store_explicit(&o->word, (uint64_t)(uint32_t)generation << 32, memory_order_release);
+    atomic_store(&o->word, (uint64_t)(uint32_t)generation << 32);
     *free_link(o) = 0;
     if (t->head)
         *free_link(slot(t, t->tail - 1)) = o->index + 1;
@@ -213,7 +229,7 @@ void gsi_retire(enum gsi_kind kind, struct gsi_object *o)
     t->tail = o->index + 1;
     pthread_mutex_unlock(&t->mutex);
     atomic_fetch_sub_explicit(&t->live, 1, memory_order_relaxed);
-    gsi_futex_wake(&o->word, INT_MAX);
+    wake_sleepers(o);
 }
 
 size_t gsi_live_count(enum gsi_kind kind) { return atomic_load_explicit(&tables[kind].live, memory_order_relaxed); }
