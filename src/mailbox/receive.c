@@ -50,28 +50,33 @@ void gsi_receive_end(struct gsi_mailbox *mb)
 }
 
 /* One compare-and-swap: look-up, liveness check and exclusion, as with a handle's word. */
-static int enter(gs_mailbox h, struct gsi_mailbox **out)
+static inline bool try_enter(struct gsi_mailbox *mb, gs_mailbox h)
 {
     uint64_t expect = h.id & ~UINT64_C(0xffffffff);
+    return atomic_compare_exchange_strong_explicit(&mb->receiving, &expect, expect | BUSY, memory_order_acquire, memory_order_relaxed);
+}
+
+/* The mailbox that this thread received from last, if that is where h was issued: most often it is. */
+static inline struct gsi_mailbox *last_one(gs_mailbox h)
+{
     struct gsi_mailbox *mb = gsi_turn;
-    if (!mb || (uint32_t)h.id != ((uint32_t)GSI_MAILBOX << GSI_KIND_SHIFT | mb->object.index)) {
-        int e = gsi_peek(GSI_MAILBOX, h.id, &mb);
-        if (e < 0)
-            return e;
-    }
-    if (!atomic_compare_exchange_strong_explicit(&mb->receiving, &expect, expect | BUSY, memory_order_acquire,
-                                                 memory_order_relaxed)) {
-        int e = gsi_mailbox_lock(h, &mb);
-        if (e < 0)
-            return e;
-        gsi_unlock(&mb->object);
-        return -EALREADY;
-    }
-    gsi_turn = mb;
-    if (!gsi_in_turn(mb))
-        atomic_store_explicit(&mb->turn, (uintptr_t)&gsi_turn, memory_order_relaxed);
+    return mb && (uint32_t)h.id == ((uint32_t)GSI_MAILBOX << GSI_KIND_SHIFT | mb->object.index) ? mb : NULL;
+}
+
+static int enter(gs_mailbox h, struct gsi_mailbox **out)
+{
+    struct gsi_mailbox *mb = last_one(h);
+    int e = mb ? 0 : gsi_peek(GSI_MAILBOX, h.id, &mb);
+    if (e < 0)
+        return e;
     *out = mb;
-    return 0;
+    if (try_enter(mb, h))
+        return 0;
+    e = gsi_mailbox_lock(h, &mb);
+    if (e < 0)
+        return e;
+    gsi_unlock(&mb->object);
+    return -EALREADY;
 }
 
 static void leave(struct gsi_mailbox *mb)
@@ -411,29 +416,59 @@ static bool go_on(struct gsi_mailbox *mb, const struct wanted *w, gs_msg *m)
     return false;
 }
 
-static int receive(gs_mailbox h, const struct wanted *w, gs_msg *m, int timeout_ms)
+static inline void count_receive(struct gsi_mailbox *mb)
+{
+    uint32_t epoch = atomic_load_explicit(&mb->epoch, memory_order_relaxed);
+    atomic_store_explicit(&mb->epoch, epoch + 1, memory_order_relaxed);
+}
+
+/* Entered: the turn begins. */
+static __attribute__((noinline)) int receive_entered(struct gsi_mailbox *mb, const struct wanted *w, gs_msg *m, int timeout_ms)
+{
+    int e = GS_ECLOSED;
+    gsi_turn = mb;
+    if (!gsi_in_turn(mb))
+        atomic_store_explicit(&mb->turn, (uintptr_t)&gsi_turn, memory_order_relaxed);
+    if (!gsi_dying(&mb->object)) { /* else gs_mailbox_free waits for this very moment */
+        count_receive(mb);
+        drop_last(mb);
+        e = mb->current && go_on(mb, w, m) ? 0 : receive_slow(mb, w, m, timeout_ms);
+        if (atomic_load_explicit(&mb->timer_fd, memory_order_relaxed) >= 0)
+            show_what_is_left(mb);
+    }
+    leave(mb);
+    return e;
+}
+
+static __attribute__((noinline)) int receive(gs_mailbox h, const struct wanted *w, gs_msg *m, int timeout_ms)
 {
     struct gsi_mailbox *mb;
     if (!m || !gsi_timeout_ok(timeout_ms))
         return GS_EBADARG;
     int e = enter(h, &mb);
-    if (e < 0)
-        return e;
-    if (gsi_dying(&mb->object)) { /* gs_mailbox_free waits for this very moment */
-        leave(mb);
-        return GS_ECLOSED;
-    }
-    uint32_t epoch = atomic_load_explicit(&mb->epoch, memory_order_relaxed);
-    atomic_store_explicit(&mb->epoch, epoch + 1, memory_order_relaxed);
-    drop_last(mb);
-    e = mb->current && go_on(mb, w, m) ? 0 : receive_slow(mb, w, m, timeout_ms);
-    if (atomic_load_explicit(&mb->timer_fd, memory_order_relaxed) >= 0)
-        show_what_is_left(mb);
-    leave(mb);
-    return e;
+    return e < 0 ? e : receive_entered(mb, w, m, timeout_ms);
 }
 
-int gs_receive(gs_mailbox h, gs_msg *m, int timeout_ms) { return receive(h, &(struct wanted){0}, m, timeout_ms); }
+/* In the turn: a frame that was decoded ahead is the next message; its predecessor left nothing to drop. */
+static inline bool is_claimed(const struct gsi_mailbox *mb)
+{
+    return mb->hot.claim_at < mb->hot.claims && gsi_in_turn(mb) && !gsi_dying(&mb->object) &&
+           atomic_load_explicit(&mb->timer_fd, memory_order_relaxed) < 0;
+}
+
+int gs_receive(gs_mailbox h, gs_msg *m, int timeout_ms)
+{
+    static const struct wanted everything;
+    struct gsi_mailbox *mb = last_one(h);
+    if (!mb || !m || !gsi_timeout_ok(timeout_ms) || !try_enter(mb, h))
+        return receive(h, &everything, m, timeout_ms);
+    if (!is_claimed(mb))
+        return receive_entered(mb, &everything, m, timeout_ms);
+    count_receive(mb);
+    show_claim(&mb->hot, mb->current, m);
+    leave(mb);
+    return 0;
+}
 
 int gs_receive_from(gs_mailbox h, gs_stream s, gs_msg *m, int timeout_ms)
 {

@@ -20,14 +20,19 @@ static bool is_http(gs_packet_type type) { return type >= GS_PACKET_HTTP && type
 
 int next_frame(const struct stream *s, struct frame *f)
 {
-    gs_decoder d = s->profile->decoder;
-    d.type = (gs_packet_type)s->packet_now;
+    gs_decoder other;
+    const gs_decoder *d = &s->profile->decoder;
+    if (d->type != s->packet_now) { /* http between a first line and the headers' end */
+        other = *d;
+        other.type = (gs_packet_type)s->packet_now;
+        d = &other;
+    }
     f->more = 0;
     uint32_t n = rx_len(s);
     if (!n)
         return 0;
     f->start = s->rx + s->rx_at;
-    ssize_t used = gsi_frame(&d, f->start, n, &f->body, &f->more);
+    ssize_t used = gsi_frame(d, f->start, n, &f->body, &f->more);
     if (used < 0)
         return -EMSGSIZE;
     f->used = (size_t)used;

@@ -1,4 +1,5 @@
 /* send.c: the one send contract (design 4.7): queued with an owner, direct without. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -63,17 +64,17 @@ static bool points_into_hot(const struct stream *s, const void *p)
 }
 
 /* Writes a message into the cork and publishes it; there is room. */
-static void put_into_cork(struct gsi_cork *cork, const uint8_t *header, const void *p, size_t n)
+static inline void put_into_cork(struct gsi_cork *cork, const uint8_t *header, uint32_t header_n, const void *p, size_t n)
 {
     uint32_t end = atomic_load_explicit(&cork->end, memory_order_relaxed);
-    memcpy(cork->p + end, header, cork->header);
+    memcpy(cork->p + end, header, header_n);
     if (n)
-        memcpy(cork->p + end + cork->header, p, n);
+        memcpy(cork->p + end + header_n, p, n);
     cork->count++;
     cork->bytes += (uint32_t)n;
     if (n > cork->longest)
         cork->longest = (uint32_t)n;
-    atomic_store_explicit(&cork->end, end + cork->header + (uint32_t)n, memory_order_release);
+    atomic_store_explicit(&cork->end, end + header_n + (uint32_t)n, memory_order_release);
 }
 
 /* The batch's first short answer opens the cork; the next ones find it open (send_into_cork). */
@@ -85,7 +86,7 @@ static bool open_cork(struct stream *s, const struct iovec *v, int n, size_t bod
         (!cork->p && !(cork->p = gsi_alloc(GSI_CORK))))
         return false;
     cork->header = (uint32_t)v[0].iov_len;
-    put_into_cork(cork, v[0].iov_base, v[1].iov_base, body);
+    put_into_cork(cork, v[0].iov_base, cork->header, v[1].iov_base, body);
     atomic_store_explicit(&cork->open, 1, memory_order_relaxed);
     return true;
 }
@@ -171,7 +172,7 @@ static int write_behind_cork(struct stream *s, uint64_t id, const struct iovec *
     size_t body = total_of(v + 1, n - 1);
     uint32_t end = atomic_load_explicit(&cork->end, memory_order_relaxed);
     if (n == 2 && body < REF_MIN && s->corked && !s->stuck && cork->header == v[0].iov_len && end + 4 + body <= GSI_CORK) {
-        put_into_cork(cork, v[0].iov_base, v[1].iov_base, body); /* one write for all of it */
+        put_into_cork(cork, v[0].iov_base, cork->header, v[1].iov_base, body); /* one write for all of it */
         cork->count--;
         cork->bytes -= (uint32_t)body;
         output_uncork(s, id);
@@ -353,9 +354,17 @@ static int send_pieces(gs_stream h, struct iovec *v, int n, gs_rest *rest)
     return e;
 }
 
+static __attribute__((noinline)) int send_plainly(gs_stream h, const void *p, size_t n)
+{
+    struct iovec v[2] = {{0}, {(void *)(uintptr_t)p, n}};
+    if (careless(v + 1, 1))
+        return GS_EBADARG;
+    return send_pieces(h, v, 2, NULL);
+}
+
 /* The common case of an answer within a batch: the cork is open and has room. No lock: the cork is the turn's. False where
  * anything else is the matter. */
-static bool send_into_cork(gs_stream h, const void *p, size_t n)
+static inline bool send_into_cork(gs_stream h, const void *p, size_t n)
 {
     struct gsi_mailbox *mb = gsi_my_turn();
     if (!mb || mb->current != h.id || n >= REF_MIN)
@@ -365,19 +374,19 @@ static bool send_into_cork(gs_stream h, const void *p, size_t n)
     if (!atomic_load_explicit(&cork->open, memory_order_relaxed) || !frames_to_come(&mb->hot) || end + 4 + n > GSI_CORK ||
         (cork->header == 1 && n > UINT8_MAX) || !gsi_lives_at(&mb->current_source->object, h.id))
         return false;
-    uint8_t header[4] = {0, 0, (uint8_t)(n >> 8), (uint8_t)n}; /* n < REF_MIN */
-    put_into_cork(cork, header + 4 - cork->header, p, n);
+    if (cork->header == 4) { /* a store; of any length it is a call */
+        uint32_t length = htonl((uint32_t)n);
+        put_into_cork(cork, (const uint8_t *)&length, 4, p, n);
+    } else {
+        uint8_t header[4] = {0, 0, (uint8_t)(n >> 8), (uint8_t)n}; /* n < REF_MIN */
+        put_into_cork(cork, header + 4 - cork->header, cork->header, p, n);
+    }
     return true;
 }
 
 int gs_stream_send(gs_stream h, const void *p, size_t n)
 {
-    if (p && send_into_cork(h, p, n))
-        return 0;
-    struct iovec v[2] = {{0}, {(void *)(uintptr_t)p, n}};
-    if (careless(v + 1, 1))
-        return GS_EBADARG;
-    return send_pieces(h, v, 2, NULL);
+    return p && send_into_cork(h, p, n) ? 0 : send_plainly(h, p, n);
 }
 
 int gs_stream_sendv(gs_stream h, const struct iovec *iov, int iovcnt, gs_rest *rest)
