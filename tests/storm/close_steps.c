@@ -149,8 +149,10 @@ static void close_wakes_who_waits_for_another_sender(void **state)
         struct pair p;
         open_pair(&p, schemes[i], NULL, false);
         struct call c[3] = {{.run = run_send, .s = p.a}, {.run = run_send, .s = p.a}, {.run = run_flush, .s = p.a}};
-        for (int k = 0; k < 3; k++)
-            call_start(&c[k]);
+        call_start(&c[0]);
+        call_start(&c[1]);
+        assert_until(waiters(p.a.id) == 2, 5000);
+        call_start(&c[2]); /* with nobody sending it would have nothing to wait for */
         assert_until(waiters(p.a.id) == 3, 5000);
         uint64_t from = now_us();
         assert_code(gs_stream_close(p.a), 0);
