@@ -17,7 +17,7 @@
 #include "base/seam.h"
 #include "base/wait.h"
 
-enum { PATIENCE = 64 };
+enum { PATIENCE = 64, LATE_ROUNDS = 16 };
 enum { IDLE = 0, BUSY = 1, ENDED = 2 };
 
 GSI_TLS struct gsi_mailbox *gsi_turn;
@@ -295,7 +295,7 @@ static bool pending(const struct gsi_mailbox *mb, const struct wanted *w)
 }
 
 /* Asks the poller, sleeping only when nothing is pending. 1: look again; 0: the time is over; < 0: an error. */
-static int wait(struct gsi_mailbox *mb, const struct wanted *w, uint64_t deadline_ns, bool polled)
+static int wait(struct gsi_mailbox *mb, const struct wanted *w, uint64_t deadline_ns, uint32_t rounds)
 {
     int timeout_ms = 0;
     gsi_relock(&mb->object);
@@ -304,9 +304,10 @@ static int wait(struct gsi_mailbox *mb, const struct wanted *w, uint64_t deadlin
         uint64_t timer = atomic_load_explicit(&mb->next_timer, memory_order_relaxed);
         bool again = selective(w) && mb->signals != mb->signals_seen; /* one that is muted became ready once more */
         timeout_ms = again ? 0 : gsi_remaining_ms(timer < deadline_ns ? timer : deadline_ns);
-        over = polled && timeout_ms == 0 && gsi_remaining_ms(deadline_ns) == 0;
+        over = rounds && timeout_ms == 0 && gsi_remaining_ms(deadline_ns) == 0;
         mb->sleeping = timeout_ms != 0;
-    }
+    } else if (rounds >= LATE_ROUNDS) /* what is ready has nothing to tell, and stays ready */
+        over = gsi_remaining_ms(deadline_ns) == 0;
     gsi_unlock(&mb->object);
     if (over)
         return 0;
@@ -351,7 +352,7 @@ static bool last_note(struct gsi_mailbox *mb, const struct wanted *w, gs_msg *m)
 static int receive_slow(struct gsi_mailbox *mb, const struct wanted *w, gs_msg *m, int timeout_ms)
 {
     uint64_t deadline_ns = 0;
-    for (bool polled = false;; polled = true) {
+    for (uint32_t rounds = 0;; rounds += rounds < LATE_ROUNDS) {
         int e = check_stream(mb, w);
         if (e < 0)
             return last_note(mb, w, m) ? 0 : e;
@@ -363,9 +364,9 @@ static int receive_slow(struct gsi_mailbox *mb, const struct wanted *w, gs_msg *
             return 0;
         if (gsi_dying(&mb->object))
             return GS_ECLOSED;
-        if (!polled)
+        if (!rounds)
             deadline_ns = gsi_deadline(timeout_ms == GS_NOWAIT ? 0 : timeout_ms);
-        e = wait(mb, w, deadline_ns, polled);
+        e = wait(mb, w, deadline_ns, rounds);
         if (e <= 0)
             return e ? e : GS_ETIMEOUT;
     }
