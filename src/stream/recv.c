@@ -113,7 +113,7 @@ static ssize_t read_some(struct stream *s, uint64_t id, uint8_t *to, size_t room
         s->reader = false;
         return GS_ECLOSED;
     }
-    if (k > 0 && to == s->rx + s->rx_end && !s->hot && s->rx)
+    if (k > 0 && s->rx && !s->hot && to == s->rx + s->rx_end)
         s->rx_end += (uint32_t)k;
     reader_left(s, id);
     if (*nothing)
