@@ -388,6 +388,45 @@ static void accepted_streams_inherit_the_listeners_options(struct world *w)
     assert_int_equal(GET(w->listener, PACKET), GS_PACKET_2);
 }
 
+static void closing_the_listener_in_its_message_leaves_the_connection(struct world *w)
+{
+    gs_msg m;
+    gs_opt o[3];
+    open_listener(w, accept_mode(GS_ACTIVE_TRUE, o), w->mb);
+    struct task *c = client(w);
+    expect(w->mb, GS_MSG_ACCEPT, w->listener, &m);
+    assert_ok(gs_stream_close(w->listener));
+    exchange_and_close(c, m.fresh);
+    expect_nothing(w->mb);
+}
+
+/* Who connected and was not accepted sees the listener's end as its own. */
+static void connections_in_the_queue_end_with_the_listener(struct world *w)
+{
+    char buf[4];
+    if (w->facts->layered)
+        return; /* its connect waits for the layer's handshake */
+    open_listener(w, NULL, GS_NO_MAILBOX);
+    w->a = open_client(w, NULL, GS_NO_MAILBOX);
+    assert_ok(gs_stream_close(w->listener));
+    assert_code(gs_stream_recv(w->a, buf, sizeof buf, 0, WAIT_MS), GS_ECLOSED);
+}
+
+static void a_nowait_accept_of_a_queued_connection_still_tells_by_message(struct world *w)
+{
+    gs_msg m;
+    gs_stream none;
+    uint64_t ref;
+    open_listener(w, GS_OPTS(GS_INT(ACTIVE, GS_ACTIVE_FALSE)), w->mb);
+    struct task *c = client(w);
+    (void)wait_until(c->ended, 20);
+    assert_code(gs_stream_accept(w->listener, &none, w->mb, GS_NOWAIT, &ref), GS_ESELECT);
+    assert_ok(gs_receive_ref(w->mb, ref, &m, WAIT_MS));
+    assert_int_equal(m.kind, GS_MSG_ACCEPT);
+    assert_code(m.error, 0);
+    exchange_and_close(c, m.fresh);
+}
+
 static void moving_a_listener_moves_its_messages(struct world *w)
 {
     gs_opt o[3];
@@ -473,6 +512,9 @@ CASES(accept) = {
     CASE(accept_call_on_a_delivering_listener_is_einval),
     CASE(accept_messages_need_an_owner),
     CASE(accepted_streams_inherit_the_listeners_options),
+    CASE(closing_the_listener_in_its_message_leaves_the_connection),
+    CASE(connections_in_the_queue_end_with_the_listener),
+    CASE(a_nowait_accept_of_a_queued_connection_still_tells_by_message),
     CASE(moving_a_listener_moves_its_messages),
     CASE(a_selective_receive_of_the_second_accept_wakes),
     CASE(moving_a_listener_keeps_or_aborts_nowait_accepts),

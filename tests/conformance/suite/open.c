@@ -124,6 +124,36 @@ static void end_of_the_owner_cancels_a_nowait_connect(struct world *w)
     assert_code(gs_stream_info(w->a, &info), GS_ECLOSED);
 }
 
+static void run_connect_for(struct task *t)
+{
+    t->result = gs_stream_connect(&t->fresh, t->w->at, NULL, t->mailbox, t->timeout_ms);
+}
+
+/* Connects until the listener's queue has no room, or the layer's handshake waits for its accept: a connect that blocks. The
+ * kernel's TCP drops what finds no room, and the connect waits too. */
+static void the_owners_end_wakes_a_blocked_connect(struct world *w)
+{
+    enum { MOST = 40 };
+    gs_stream filler[MOST];
+    int n = 0;
+    open_listener(w, GS_OPTS(GS_INT(BACKLOG, 1)), GS_NO_MAILBOX);
+    while (n < MOST && gs_stream_connect(&filler[n], w->at, NULL, GS_NO_MAILBOX, 50) == 0)
+        n++;
+    struct task *t = task_new(w, run_connect_for);
+    t->mailbox = w->ma;
+    task_go(t);
+    if (n < MOST && wait_until(task_blocks(t) || t->ended, WAIT_MS) && !t->ended) {
+        uint64_t began = real_ms();
+        assert_ok(gs_mailbox_free(w->ma));
+        assert_code(task_result(t), GS_ECLOSED);
+        assert_true(t->ended_ms - began < 2000);
+    }
+    gs_stream_close(w->listener);
+    (void)task_result(t);
+    while (n > 0)
+        gs_stream_close(filler[--n]);
+}
+
 static void connect_message_comes_before_data(struct world *w)
 {
     gs_msg m;
@@ -247,6 +277,7 @@ CASES(open) = {
     CASE(nowait_connect_to_nobody_tells_why_and_is_closed),
     CASE(closing_cancels_a_nowait_connect),
     CASE(end_of_the_owner_cancels_a_nowait_connect),
+    CASE(the_owners_end_wakes_a_blocked_connect),
     CASE(connect_message_comes_before_data),
     CASE(moving_a_connecting_stream_moves_its_message),
     CASE(messages_carry_the_user_pointer),

@@ -194,6 +194,31 @@ static void corked_replies_go_out_before_the_move(struct world *w)
     recv_one(w->a, "reply b");
 }
 
+/* The mailbox ends in its own turn, in the middle of a batch. */
+static void the_owners_end_in_a_batch_sends_what_was_corked(struct world *w)
+{
+    framed_pair(w, B_OWNED, GS_ACTIVE_FALSE);
+    assert_ok(gs_stream_unrecv(w->b, "\1a\1b\1c", 6));
+    SET(w->b, ACTIVE, GS_ACTIVE_TRUE);
+    expect_packet(w->mb, w->b, "a");
+    send_text(w->b, "reply a");
+    assert_ok(gs_mailbox_free(w->mb));
+    recv_one(w->a, "reply a");
+    recv_end(w->a);
+}
+
+static void delayed_output_moves_along(struct world *w)
+{
+    framed_pair(w, B_OWNED, GS_ACTIVE_TRUE);
+    SET(w->b, DELAY_SEND, 1);
+    send_text(w->b, "one");
+    assert_ok(gs_stream_controlling_process(w->b, w->mb, w->ma));
+    send_text(w->b, "two");
+    expect_nothing(w->ma);
+    recv_one(w->a, "one");
+    recv_one(w->a, "two");
+}
+
 /* ---- under traffic ---- */
 
 enum { FRAMES = 2000 };
@@ -245,6 +270,8 @@ CASES(owner) = {
     CASE(what_recv_left_over_reaches_the_new_owner),
     CASE(queued_output_moves_along),
     CASE(corked_replies_go_out_before_the_move),
+    CASE(the_owners_end_in_a_batch_sends_what_was_corked),
+    CASE(delayed_output_moves_along),
     CASE(frames_keep_their_order_while_the_owner_changes),
     {0},
 };

@@ -149,6 +149,16 @@ static void close_lets_what_is_queued_go_out(struct world *w)
     assert_int_equal(t->n, sent);
 }
 
+static void the_end_of_the_owner_lets_what_is_queued_go_out(struct world *w)
+{
+    queued_pair(w, (gs_opt)GS_INT(SEND_TIMEOUT, GS_NOWAIT));
+    size_t sent = fill_until_eagain(w, w->a, SEED, 0);
+    assert_ok(gs_mailbox_free(w->ma));
+    struct task *t = drain(w, 0);
+    assert_code(task_result(t), GS_ECLOSED);
+    assert_int_equal(t->n, sent);
+}
+
 static void shutdown_waits_for_what_is_queued(struct world *w)
 {
     if (!w->facts->half_close)
@@ -477,6 +487,7 @@ CASES(send) = {
     CASE(closing_wakes_a_blocked_send),
     CASE(one_send_below_the_watermark_is_taken_whole),
     CASE(close_lets_what_is_queued_go_out),
+    CASE(the_end_of_the_owner_lets_what_is_queued_go_out),
     CASE(shutdown_waits_for_what_is_queued),
     CASE(a_postponed_shutdown_that_fails_closes),
     CASE(output_goes_on_while_the_owner_is_away),
