@@ -3,6 +3,7 @@
 
 #include <limits.h>
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -40,6 +41,18 @@ void gsi_futex_wait(void *at, uint32_t seen, int timeout_ms)
 void gsi_futex_wake(void *at, int n)
 {
     syscall(SYS_futex, at, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0);
+}
+
+static void register_barrier(void) { syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0); }
+
+void gsi_barrier_all(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, register_barrier);
+    if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0 || syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0)
+        return;
+    uint32_t nobody = 0; /* forbidden here: every store has long left its processor after this */
+    gsi_futex_wait(&nobody, 0, 10);
 }
 
 static inline void pause_cpu(void)

@@ -99,6 +99,10 @@ void *gsi_object_at(enum gsi_kind kind, uint32_t index);
 void gsi_futex_wait(void *at, uint32_t seen, int timeout_ms);
 void gsi_futex_wake(void *at, int n);
 
+/* A full barrier in every running thread of the process (membarrier(2)), for rare callers that wait for a flag which hot paths
+ * set without one. */
+void gsi_barrier_all(void);
+
 /* How many objects of a kind are live; and the walk over them: the next live id at or behind *index, or 0. */
 size_t gsi_live_count(enum gsi_kind kind);
 uint64_t gsi_live_next(enum gsi_kind kind, uint32_t *index);

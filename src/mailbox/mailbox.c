@@ -112,6 +112,18 @@ static void orphan_all(struct gsi_mailbox *mb)
     }
 }
 
+/* The thread whose turn it is may be answering right now, in memory that is about to go. */
+static void await_cork(struct gsi_mailbox *mb)
+{
+    struct gsi_cork *cork = &mb->hot.cork;
+    if (gsi_in_turn(mb) || !atomic_load_explicit(&mb->turn, memory_order_relaxed))
+        return;
+    atomic_store_explicit(&cork->open, 0, memory_order_relaxed);
+    gsi_barrier_all();
+    while (atomic_load_explicit(&cork->busy, memory_order_acquire))
+        sched_yield();
+}
+
 int gs_mailbox_free(gs_mailbox h)
 {
     struct gsi_mailbox *mb;
@@ -125,6 +137,7 @@ int gs_mailbox_free(gs_mailbox h)
     orphan_all(mb);
     if (mb->watches)
         forget_everywhere(mb->id);
+    await_cork(mb);
     gsi_relock(&mb->object);
     fini(mb);
     gsi_retire(GSI_MAILBOX, &mb->object);

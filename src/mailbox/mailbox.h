@@ -81,6 +81,7 @@ enum { GSI_CORK = 64 * 1024 };
 struct gsi_cork {
     uint8_t *p; /* GSI_CORK bytes, or NULL before the first */
     _Atomic int open;
+    _Atomic int busy; /* the turn is looking at `open`, or appending: gs_mailbox_free waits for it */
     _Atomic uint32_t end;
     uint32_t sent;                  /* under the source's lock */
     uint32_t header;                /* turn: bytes of length in front of each: 0, 1, 2 or 4 */

@@ -188,9 +188,9 @@ static void commit(struct stream *s, const gs_opt *opts, struct profile *p)
 static int set_locked(struct stream *s, uint64_t id, const gs_opt *opts)
 {
     struct profile *p = NULL;
-    int e = check_all(s, opts);
+    int e = s->reader ? 0 : input_unclaim(s, id);
     if (e == 0)
-        e = s->reader ? 0 : input_unclaim(s, id);
+        e = check_all(s, opts);
     if (e == 0)
         e = changed_profile(s, opts, &p);
     if (e < 0)
@@ -220,9 +220,9 @@ static int set_active_only(gs_stream h, int64_t value)
         return e;
     if (here)
         s = (struct stream *)mb->current_source;
-    e = check_active(s, value);
+    e = s->reader ? 0 : input_unclaim(s, h.id);
     if (e == 0)
-        e = s->reader ? 0 : input_unclaim(s, h.id);
+        e = check_active(s, value);
     if (e == 0) {
         set_active(s, value);
         if (s->state != LISTENING)

@@ -370,18 +370,20 @@ static inline bool send_into_cork(gs_stream h, const void *p, size_t n)
     if (!mb || mb->current != h.id || n >= REF_MIN)
         return false;
     struct gsi_cork *cork = &mb->hot.cork;
+    atomic_store_explicit(&cork->busy, 1, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst); /* the processor's share of this order is gs_mailbox_free's: gsi_barrier_all */
     uint32_t end = atomic_load_explicit(&cork->end, memory_order_relaxed);
-    if (!atomic_load_explicit(&cork->open, memory_order_relaxed) || !frames_to_come(&mb->hot) || end + 4 + n > GSI_CORK ||
-        (cork->header == 1 && n > UINT8_MAX) || !gsi_lives_at(&mb->current_source->object, h.id))
-        return false;
-    if (cork->header == 4) { /* a store; of any length it is a call */
+    bool room = atomic_load_explicit(&cork->open, memory_order_relaxed) && frames_to_come(&mb->hot) && end + 4 + n <= GSI_CORK &&
+                !(cork->header == 1 && n > UINT8_MAX) && gsi_lives_at(&mb->current_source->object, h.id);
+    if (room && cork->header == 4) { /* a store; of any length it is a call */
         uint32_t length = htonl((uint32_t)n);
         put_into_cork(cork, (const uint8_t *)&length, 4, p, n);
-    } else {
+    } else if (room) {
         uint8_t header[4] = {0, 0, (uint8_t)(n >> 8), (uint8_t)n}; /* n < REF_MIN */
         put_into_cork(cork, header + 4 - cork->header, cork->header, p, n);
     }
-    return true;
+    atomic_store_explicit(&cork->busy, 0, memory_order_release);
+    return room;
 }
 
 int gs_stream_send(gs_stream h, const void *p, size_t n)
