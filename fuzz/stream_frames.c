@@ -66,7 +66,7 @@ static struct log decode_whole(const gs_decoder *d, gs_bytes in)
 }
 
 struct run {
-    const gs_decoder *d;
+    gs_decoder *d; /* its limits become those that the stream has */
     gs_stream s;
     gs_mailbox mb;
     struct log log;
@@ -129,13 +129,17 @@ static void take(struct run *r, int mode, unsigned step)
 
 static bool open_run(struct run *r, int fd, int mode)
 {
-    const gs_decoder *d = r->d;
+    gs_decoder *d = r->d;
     CHECK(gs_mailbox_new(&r->mb) == 0);
     int64_t first = mode == ACTIVE ? GS_ACTIVE_TRUE : GS_ACTIVE_FALSE;
-    return gs_stream_import(&r->s, fd,
-                            GS_OPTS(GS_INT(ACTIVE, first), GS_INT(PACKET, d->type), GS_INT(BUFFER, d->line_length),
-                                    GS_INT(PACKET_SIZE, d->packet_size), GS_INT(LINE_DELIMITER, d->line_delimiter)),
-                            r->mb) == 0;
+    int e = gs_stream_import(&r->s, fd,
+                             GS_OPTS(GS_INT(ACTIVE, first), GS_INT(PACKET, d->type), GS_INT(BUFFER, d->line_length),
+                                     GS_INT(PACKET_SIZE, d->packet_size), GS_INT(LINE_DELIMITER, d->line_delimiter)),
+                             r->mb);
+    gs_opt buffer[] = {{.name = GS_OPT_BUFFER}, {.name = GS_OPT_END}};
+    CHECK(e < 0 || gs_stream_getopts(r->s, buffer) == 0);
+    d->line_length = e < 0 ? 0 : (uint32_t)buffer[0].v.i;
+    return e == 0;
 }
 
 static void run_stream(struct run *r, gs_bytes in, int mode, uint32_t seed)
