@@ -121,6 +121,7 @@ static inline int ends_close(struct ends *x, int e)
         must(!s[i].id || gs_stream_close(s[i]) == 0);
     for (int i = 0; i < 2; i++)
         must(!mb[i].id || gs_mailbox_free(mb[i]) == 0);
+    (void)wait_until(gsi_live_count(GSI_STREAM) == 0, 2000); /* what was left to the flusher; the census tells if it stays */
     return e;
 }
 
