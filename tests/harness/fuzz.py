@@ -34,7 +34,7 @@ def run(program, corpus, runs, seconds):
     try:
         known = [corpus] if os.path.isdir(corpus) else []
         p = subprocess.run([program, f'-runs={runs}', f'-max_total_time={seconds}', '-timeout=10', '-rss_limit_mb=2048',
-                            '-print_final_stats=1', f'-artifact_prefix={crashes}', work, *known],
+                            '-print_final_stats=1', f'-seed={os.environ.get("GS_FUZZ_SEED", "1")}', f'-artifact_prefix={crashes}', work, *known],
                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                            errors='replace')
     finally:
