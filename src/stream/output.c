@@ -10,14 +10,6 @@
 
 enum { OUTPUT_MIN = 4096, OUTPUT_SPARE = OUTPUT_MIN, USER_PIECES = 16, FLAT_MAX = 2048, PIECES = 2 * OUTPUT_REFS + 1 + USER_PIECES };
 
-static size_t total_of(const struct iovec *iov, int n)
-{
-    size_t total = 0;
-    for (int i = 0; i < n; i++)
-        total += iov[i].iov_len;
-    return total;
-}
-
 /* Room for n more bytes behind the end. */
 static int reserve(struct stream *s, size_t n)
 {
@@ -132,9 +124,8 @@ static void stuck(struct stream *s, uint64_t id)
     s->stuck = true;
     if (!s->source.owner)
         return;
-    if (stream_arm(s, id, s->armed | EPOLLOUT) < 0) {
-        /* No memory for the kernel's watch: the flusher retries by its tick. */
-    }
+    /* Without memory for the kernel's watch the flusher retries by its tick, once the owner does not sleep in gs_receive. */
+    (void)stream_arm(s, id, s->armed | EPOLLOUT);
     gsi_source_list(&s->source, id, GSI_OUTPUT);
     flusher_watch(s->source.owner);
 }

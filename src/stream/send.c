@@ -14,14 +14,6 @@ enum {
     FILE_CHUNK = 64 * 1024,
 };
 
-static size_t total_of(const struct iovec *iov, int n)
-{
-    size_t total = 0;
-    for (int i = 0; i < n; i++)
-        total += iov[i].iov_len;
-    return total;
-}
-
 static void count_sent(struct stream *s, size_t n)
 {
     s->stat.send_oct += n;

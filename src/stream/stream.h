@@ -136,6 +136,14 @@ static inline size_t out_len(const struct stream *s) { return s->out ? s->out->e
 
 _Static_assert(sizeof(struct stream) <= 192, "an idle connection is this and nothing else");
 
+static inline size_t total_of(const struct iovec *iov, int n)
+{
+    size_t total = 0;
+    for (int i = 0; i < n; i++)
+        total += iov[i].iov_len;
+    return total;
+}
+
 /* The owner's turn is the caller's. */
 static inline bool in_turn(const struct stream *s) { return s->source.owner && gsi_in_turn(s->source.owner); }
 
