@@ -33,7 +33,8 @@ static int sys_thread_create(pthread_t *t, void *(*run)(void *), void *arg)
 }
 
 /* sendfile(2) has no MSG_NOSIGNAL. The signal goes to the writing thread: it is held back there and taken off again, unless
- * one was pending before, which is the program's own. */
+ * one was pending before, which is the program's own. It may come with a short count too: the file goes in several writes, and
+ * the peer may have left before the second. */
 static ssize_t sys_sendfile(int out, int in, off_t *at, size_t n)
 {
     sigset_t pipe, pending, before;
@@ -45,7 +46,8 @@ static ssize_t sys_sendfile(int out, int in, off_t *at, size_t n)
     pthread_sigmask(SIG_BLOCK, &pipe, &before);
     ssize_t k = sendfile(out, in, at, n);
     int error = errno;
-    if (k < 0 && error == EPIPE && !own)
+    bool short_count = k >= 0 ? (size_t)k < n : error == EPIPE;
+    if (short_count && !own)
         while (sigtimedwait(&pipe, NULL, &(struct timespec){0}) < 0 && errno == EINTR)
             ;
     pthread_sigmask(SIG_SETMASK, &before, NULL);

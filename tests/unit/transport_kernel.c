@@ -120,6 +120,44 @@ static void nothing_raises_sigpipe(void **state)
     sigaction(SIGPIPE, &was, NULL);
 }
 
+static void *leave_soon(void *arg)
+{
+    int *fd = arg;
+    char some[4096];
+    for (int i = 0; i < fd[1]; i++)
+        (void)!read(fd[0], some, sizeof some);
+    close(fd[0]);
+    return NULL;
+}
+
+/* The kernel raises it within a sendfile whose first pieces went, and tells only their count. */
+static void a_peer_that_leaves_within_a_sendfile_raises_no_sigpipe(void **state)
+{
+    (void)state;
+    struct sigaction mine = {.sa_handler = on_pipe}, was;
+    sigaction(SIGPIPE, &mine, &was);
+    pipes = 0;
+    int file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    for (int i = 0; i < 300 && !pipes; i++) {
+        int fd[2], peer[2];
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
+        peer[0] = fd[1];
+        peer[1] = i % 30;
+        pthread_t t;
+        assert_int_equal(pthread_create(&t, NULL, leave_soon, peer), 0);
+        off_t at = 0;
+        ssize_t k;
+        while ((k = gsi_sys.sendfile(fd[0], file, &at, 256 * 1024)) > 0)
+            at = at > 512 * 1024 ? 0 : at;
+        assert_true(k < 0 && (errno == EPIPE || errno == ECONNRESET));
+        pthread_join(t, NULL);
+        close(fd[0]);
+    }
+    assert_int_equal(pipes, 0);
+    close(file);
+    sigaction(SIGPIPE, &was, NULL);
+}
+
 static void a_sigpipe_of_the_program_stays_its_own(void **state)
 {
     (void)state;
@@ -210,6 +248,7 @@ int main(void)
         T(close_with_reset_is_a_reset),
         T(an_interrupted_call_is_made_again),
         T(nothing_raises_sigpipe),
+        T(a_peer_that_leaves_within_a_sendfile_raises_no_sigpipe),
         T(a_sigpipe_of_the_program_stays_its_own),
         T(sendfile_takes_the_offset_and_ends_with_the_file),
         T(unix_names_its_peer_and_tcp_does_not),
