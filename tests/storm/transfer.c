@@ -122,7 +122,7 @@ static void receive_raw(struct owner *o, gs_stream s, struct con *c)
 }
 
 /* Some bytes out and in again, in two pieces. */
-static void take_and_put_back(struct owner *o, gs_stream s)
+static void take_and_put_back(struct owner *o, gs_stream s, struct con *c)
 {
     if (!make_passive(s, GS_PACKET_RAW))
         return;
@@ -135,9 +135,11 @@ static void take_and_put_back(struct owner *o, gs_stream s)
         while (e == -EALREADY);
         only_answers(e, GS_ECLOSED);
         do
-            e = gs_stream_unrecv(s, o->big, half);
+            e = e == 0 ? gs_stream_unrecv(s, o->big, half) : e;
         while (e == -EALREADY);
         only_answers(e, GS_ECLOSED);
+        if (e == GS_ECLOSED) /* a recv elsewhere met the peer's end meanwhile: what was in hand has nowhere to go */
+            atomic_store(&c->doomed, true);
         COUNT(unrecvs);
     } else
         only_answers(n, GS_ECLOSED, GS_ETIMEOUT, -EINVAL, -EALREADY);
@@ -163,7 +165,7 @@ static void act(struct owner *o, gs_stream s, struct con *c, gs_bytes body)
     else if (k == 17 && !c->shared)
         receive_raw(o, s, c);
     else if (k == 18 && !c->shared)
-        take_and_put_back(o, s);
+        take_and_put_back(o, s, c);
     else if (k == 19)
         only_answers(gs_post(mailbox(rng_below(&o->r, OWNERS)), NOISE, "noise", 5), -EAGAIN);
     else if (k == 20)
