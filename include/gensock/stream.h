@@ -99,9 +99,10 @@ GS_API int gs_stream_close(gs_stream s);
  * owner: from is GS_NO_MAILBOX, and the first caller wins. */
 GS_API GS_MUST_USE int gs_stream_controlling_process(gs_stream s, gs_mailbox from, gs_mailbox to);
 
-/* inet:setopts/2, getopts/2. -EINVAL: an option or value (nothing changed); -ENOTSUP: the transport has it not
- * (the kernel's options before it in the list have taken effect). getopts fills
- * the values of the names in opts; strings live until the stream closes. */
+/* inet:setopts/2, getopts/2. -EINVAL: an option or value; -ENOTSUP: the transport has it not; -ENOMEM; or what the kernel
+ * answers. After an error nothing has changed: the kernel's options before the one that failed are set back. Of those only raw
+ * ones, and a transport's own, stay as they were set, and recbuf and sndbuf end the kernel's own sizing of their buffers.
+ * getopts fills the values of the names in opts; strings live until the stream closes. */
 GS_API GS_MUST_USE int gs_stream_setopts(gs_stream s, const gs_opt *opts);
 GS_API GS_MUST_USE int gs_stream_getopts(gs_stream s, gs_opt *opts);
 

@@ -1,6 +1,7 @@
 /* options.c: setopts and getopts: the stream's own options here, the kernel's by the transport. */
 #include <errno.h>
 #include <limits.h>
+#include <net/if.h>
 #include <string.h>
 
 #include "stream/stream.h"
@@ -155,16 +156,48 @@ static int on_stack(struct stream *s, const gs_opt *set, gs_opt *get)
     return e;
 }
 
+/* Where a transport's option stood before a setopts changed it. */
+struct before {
+    gs_opt opt; /* name GS_OPT_END: nothing can tell */
+    char device[IFNAMSIZ];
+};
+
+/* An int of the table, or the interface. Raw bytes and a transport's own options do not tell how they are to be set back. */
+static void read_back(struct stream *s, const gs_opt *o, struct before *b)
+{
+    const struct gsi_opt_row *row = gsi_opt_row(o->name);
+    b->opt = (gs_opt){.name = o->name};
+    if (o->name == GS_OPT_BIND_TO_DEVICE)
+        b->opt = (gs_opt){.name = GS_OPT_RAW, .v.raw = {row->level, row->number, b->device, sizeof b->device}};
+    if (!row || o->name == GS_OPT_RAW || on_stack(s, NULL, &b->opt) < 0)
+        b->opt.name = GS_OPT_END;
+    if (o->name == GS_OPT_RECBUF || o->name == GS_OPT_SNDBUF) /* the kernel tells twice what it was set to */
+        b->opt.v.i /= 2;
+}
+
+/* In order; when one fails those before it are set back, the last one first. */
 static int set_transport_options(struct stream *s, const gs_opt *opts)
 {
-    for (const gs_opt *o = opts; o->name; o++) {
+    size_t n = 0, done = 0;
+    for (const gs_opt *o = opts; o->name; o++)
+        n += class_of(o->name) == GSI_KERNEL_OPT;
+    struct before *before = n > 1 ? gsi_alloc((n - 1) * sizeof *before) : NULL;
+    if (n > 1 && !before)
+        return -ENOMEM;
+    int e = 0;
+    for (const gs_opt *o = opts; o->name && e == 0; o++) {
         if (class_of(o->name) != GSI_KERNEL_OPT)
             continue;
-        int e = on_stack(s, o, NULL);
-        if (e < 0)
-            return e;
+        if (done + 1 < n)
+            read_back(s, o, &before[done]);
+        e = on_stack(s, o, NULL);
+        done += e == 0;
     }
-    return 0;
+    for (size_t i = e < 0 ? done : 0; i-- > 0;)
+        if (before[i].opt.name)
+            (void)on_stack(s, &before[i].opt, NULL);
+    gsi_free(before);
+    return e;
 }
 
 static void commit(struct stream *s, const gs_opt *opts, struct profile *p)

@@ -1,11 +1,13 @@
 /* What only TCP has: addresses and ports of both ends, kernel options and how they are inherited, descriptors given. */
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "stream_pair.h"
 
 static struct tcp_pair p;
@@ -141,6 +143,34 @@ static void raw_options_reach_the_kernel(void **state)
     assert_int_equal(get(p.a, GS_OPT_NODELAY), 1);
 }
 
+static void setopts_that_the_kernel_refuses_sets_the_interface_back(void **state)
+{
+    (void)state;
+    char name[IFNAMSIZ] = "?";
+    tcp_pair_open(&p, NULL, NULL, false);
+    fault_fail_call(FAULT_setsockopt, 3, 1, ENOBUFS);
+    int e = gs_stream_setopts(p.a, GS_OPTS(GS_INT(TTL, 9), GS_STR(BIND_TO_DEVICE, "lo"), GS_INT(KEEPALIVE, 1)));
+    assert_int_equal(fault_stop(), 1);
+    assert_code(e, -ENOBUFS);
+    gs_opt ask[] = {{.name = GS_OPT_RAW, .v.raw = {SOL_SOCKET, SO_BINDTODEVICE, name, sizeof name}}, {.name = GS_OPT_END}};
+    assert_ok(gs_stream_getopts(p.a, ask));
+    assert_int_equal(ask[0].v.raw.n, 0); /* bound to none */
+    assert_int_equal(get(p.a, GS_OPT_TTL), 64);
+    exchange();
+}
+
+static void setopts_without_memory_changes_nothing(void **state)
+{
+    (void)state;
+    tcp_pair_open(&p, NULL, NULL, false);
+    fault_fail_call(FAULT_malloc, 1, 1, ENOMEM);
+    int e = gs_stream_setopts(p.a, GS_OPTS(GS_INT(KEEPALIVE, 1), GS_INT(NODELAY, 1)));
+    assert_int_equal(fault_stop(), 1);
+    assert_code(e, -ENOMEM);
+    assert_int_equal(get(p.a, GS_OPT_KEEPALIVE), 0);
+    assert_int_equal(get(p.a, GS_OPT_NODELAY), 0);
+}
+
 static void recbuf_raises_the_user_level_buffer(void **state)
 {
     (void)state;
@@ -243,6 +273,8 @@ int main(void)
         TEST(a_host_name_is_tried_address_by_address),
         TEST(an_unknown_host_is_nxdomain),
         TEST(raw_options_reach_the_kernel),
+        TEST(setopts_that_the_kernel_refuses_sets_the_interface_back),
+        TEST(setopts_without_memory_changes_nothing),
         TEST(recbuf_raises_the_user_level_buffer),
         TEST(connect_takes_the_descriptor_given),
         TEST(a_descriptor_given_is_taken_also_on_failure),

@@ -93,6 +93,23 @@ static void an_option_that_the_transport_lacks_changes_nothing(struct world *w)
     assert_int_equal(GET(w->b, PACKET), GS_PACKET_RAW);
 }
 
+/* Also what the kernel had taken already. */
+static void an_option_that_fails_sets_back_those_before_it(struct world *w)
+{
+    if (!w->facts->kernel)
+        return;
+    open_pair(w, NOBODY, NULL, NULL);
+    SET(w->b, SNDBUF, 20000);
+    int64_t sndbuf = GET(w->b, SNDBUF);
+    assert_code(gs_stream_setopts(w->b, GS_OPTS(GS_INT(KEEPALIVE, 1), GS_INT(PRIORITY, 3), GS_INT(SNDBUF, 30000), GS_INT(PACKET, 4),
+                                                GS_INT(PRIORITY, 4), {.name = GS_OPT_TRANSPORT + 999})),
+                -ENOTSUP);
+    assert_int_equal(GET(w->b, KEEPALIVE), 0);
+    assert_int_equal(GET(w->b, PRIORITY), 0);
+    assert_int_equal(GET(w->b, SNDBUF), sndbuf);
+    assert_int_equal(GET(w->b, PACKET), GS_PACKET_RAW);
+}
+
 static void statistics_count_bytes_and_packets(struct world *w)
 {
     gs_stat a, b;
@@ -251,6 +268,7 @@ CASES(option) = {
     CASE(defaults_are_erlangs),
     CASE(kernel_options_are_where_a_kernel_is),
     CASE(an_option_that_the_transport_lacks_changes_nothing),
+    CASE(an_option_that_fails_sets_back_those_before_it),
     CASE(statistics_count_bytes_and_packets),
     CASE(statistics_count_what_was_delivered),
     CASE(info_tells_what_it_is),
