@@ -40,7 +40,8 @@ extern "C" {
     X(EABORTED, -1013, "aborted", "the wait was ended because its handle closed or was cancelled")                    \
     X(ENXDOMAIN, -1014, "nxdomain", "the name is not known on this network")                                          \
     X(ENOSCHEME, -1015, "unknown_scheme", "no transport of this name is registered")                                  \
-    X(EFORMAT, -1016, "bad_address", "the text is not an address")
+    X(EFORMAT, -1016, "bad_address", "the text is not an address")                                                    \
+    X(ETRUNCATED, -1017, "truncated", "the connection below ended without close_notify: data may be missing")
 
 enum gs_error {
 #define GS_ERROR_ENUM(code, value, atom, text) GS_##code = (value),
@@ -57,6 +58,9 @@ GS_API int gs_error_code(const char *name);
 /* Cause and cure of the calling thread's last failure, when that failure's code was `code`; else "". Valid until the
  * thread's next failing call. Only calls that open or configure something leave a detail. */
 GS_API const char *gs_error_detail(int code);
+
+/* For who extends the library: sets the calling thread's detail for `code` (printf form), returns code: return gs_fail(-EINVAL, "…"). */
+GS_API int gs_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* A failing accept after which accepting again makes sense (the listener still stands): emfile, enfile, enobufs, enomem,
  * econnaborted, system_limit, and the network errors that accept(2) passes on. */

@@ -30,6 +30,7 @@ typedef enum {
     GS_OPT_SEND_MODE,          /* GS_SEND_QUEUED or GS_SEND_DIRECT */
     GS_OPT_SEND_TIMEOUT,       /* ms, GS_INFINITY or GS_NOWAIT */
     GS_OPT_SEND_TIMEOUT_CLOSE, /* bool */
+    GS_OPT_HANDSHAKE_TIMEOUT,  /* ms or GS_INFINITY, for the layers' handshakes; 10,000 */
     GS_OPT_HIGH_WATERMARK,     /* bytes */
     GS_OPT_LOW_WATERMARK,      /* bytes */
     GS_OPT_EXIT_ON_CLOSE,      /* bool */

@@ -72,12 +72,19 @@ struct gs_transport {
     /* Layer. Over a connected io; at->rest names the peer where the address did ("host:443"). Never blocks: handshake works. */
     int (*upgrade)(gs_io *lower, bool server, const gs_target *at, const gs_opt *opts, void **ctx);
 
+    /* Layer, NULL: anything goes. Are these options right? Asked before a listener or connection is opened, so that a wrong file
+     * or a missing name is told at once. 0, or an error with its detail (gs_fail). May read files. */
+    int (*check)(bool server, const gs_target *at, const gs_opt *opts);
+
     /* 0 done (default); -EINPROGRESS or GS_EWANT_WRITE: again when writable; GS_EWANT_READ: again when readable. */
     int (*handshake)(void *ctx);
 
     /* Bytes moved; readv: 0 = the peer's end. -EAGAIN. Never raise SIGPIPE. */
     ssize_t (*readv)(void *ctx, const struct iovec *iov, int n);
     ssize_t (*writev)(void *ctx, const struct iovec *iov, int n);
+    /* For transports whose writev may take bytes and hold them back (a TLS record that did not fit). 0: everything that was taken
+     * has gone to what is below; -EAGAIN: again when writable. Sends count as done, and close goes through, when it is 0. */
+    int (*flush)(void *ctx);
     ssize_t (*sendfile)(void *ctx, int fd, off_t at, size_t n); /* NULL: the library reads and writes */
     int (*shutdown)(void *ctx, gs_how how); /* NULL with GS_T_NO_HALF_CLOSE only: then -ENOTSUP */
 
@@ -114,6 +121,7 @@ GS_API GS_MUST_USE int gs_io_socket(gs_io *io, int domain, int type, int protoco
 GS_API GS_MUST_USE ssize_t gs_io_readv(gs_io *lower, const struct iovec *iov, int n);
 GS_API GS_MUST_USE ssize_t gs_io_writev(gs_io *lower, const struct iovec *iov, int n);
 GS_API int gs_io_shutdown(gs_io *lower, gs_how how);
+GS_API int gs_io_flush(gs_io *lower);
 
 #ifdef __cplusplus
 }

@@ -110,13 +110,29 @@ bool gs_error_is_transient(int code)
     }
 }
 
+static void set_detail(int code, const char *format, va_list args)
+{
+    vsnprintf(detail.text, sizeof detail.text, format, args);
+    detail.code = code;
+}
+
 int gsi_fail(int code, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    vsnprintf(detail.text, sizeof detail.text, format, args);
+    set_detail(code, format, args);
     va_end(args);
-    detail.code = code;
+    return code;
+}
+
+int gs_fail(int code, const char *format, ...)
+{
+    if (!format)
+        return code;
+    va_list args;
+    va_start(args, format);
+    set_detail(code, format, args);
+    va_end(args);
     return code;
 }
 

@@ -330,12 +330,21 @@ int gsi_source_wake_at(struct gsi_source *s, uint64_t id, uint64_t deadline_ns)
     struct gsi_mailbox *mb = s->owner;
     gsi_relock(&mb->object);
     struct gsi_timer *old = gsi_mailbox_take_timer(mb, id);
-    int e = deadline_ns ? gsi_mailbox_add_timer(mb, deadline_ns, id, NULL) : 0;
+    int e = gsi_mailbox_add_timer(mb, deadline_ns, id, NULL);
     if (mb->sleeping || mb->foreign)
         gsi_mailbox_signal(mb);
     gsi_unlock(&mb->object);
     gsi_free(old);
     return e;
+}
+
+void gsi_source_wake_never(struct gsi_source *s, uint64_t id)
+{
+    struct gsi_mailbox *mb = s->owner;
+    gsi_relock(&mb->object);
+    struct gsi_timer *old = gsi_mailbox_take_timer(mb, id);
+    gsi_unlock(&mb->object);
+    gsi_free(old);
 }
 
 int gsi_mailbox_watch(uint64_t mailbox, int fd, uint64_t source, uint32_t events, bool had)

@@ -200,8 +200,9 @@ void gsi_mailbox_ready(struct gsi_mailbox *owner, struct gsi_source *s, uint64_t
 /* Mailbox locked. Up to `cap` ids of a list, from its front. */
 size_t gsi_list_ids(struct gsi_mailbox *mb, enum gsi_list list, uint64_t *out, size_t cap);
 
-/* Source locked, with an owner: serve(…, GSI_EV_TIMER, …) at deadline_ns. One at a time; 0 clears. May fail: -ENOMEM. */
+/* Source locked, with an owner: serve(…, GSI_EV_TIMER, …) at deadline_ns, instead of what was asked before. -ENOMEM. */
 GS_MUST_USE int gsi_source_wake_at(struct gsi_source *s, uint64_t id, uint64_t deadline_ns);
+void gsi_source_wake_never(struct gsi_source *s, uint64_t id);
 
 /* A note of a kind, zeroed but for that; NULL: no memory. */
 struct gsi_note *gsi_note_new(gs_msg_kind kind);

@@ -284,6 +284,7 @@ static bool read_and_deliver(struct gsi_mailbox *mb, struct stream *s, uint64_t 
 {
     bool more_above = descriptorless(s);
     ssize_t k = fill(mb, s);
+    output_see_held(s, id);
     if (k > 0 && (more_above || stream_buffered_above(s)))
         gsi_source_ready(&s->source, id); /* no descriptor will tell */
     mb->hot.served = 0;
@@ -302,7 +303,7 @@ static bool serve_stream(struct gsi_mailbox *mb, struct stream *s, uint64_t id, 
     if (s->state == OPENING)
         return false;
     bool silent = descriptorless(s);
-    if (s->out && (silent || events & (EPOLLOUT | EPOLLERR | EPOLLHUP) || s->delayed))
+    if (has_output(s) && (silent || events & (EPOLLOUT | EPOLLERR | EPOLLHUP) || s->delayed))
         (void)output_flush(s, id);
     if (!s->stuck && s->armed & EPOLLOUT) /* left over from an arming that failed: it would be told for ever */
         (void)stream_arm(s, id, s->armed & EPOLLIN);
@@ -395,7 +396,7 @@ static void mute(struct gsi_mailbox *mb, uint64_t id, uint32_t events)
     else if (s->source.owner == mb) {
         if (s->state == OPENING)
             opening_advance(s, id);
-        else if (s->out && (events & EPOLLOUT || s->delayed || descriptorless(s)))
+        else if (has_output(s) && (events & EPOLLOUT || s->delayed || descriptorless(s)))
             (void)output_flush(s, id);
     }
     if (s->source.owner == mb && (s->state != OPENING || s->tell_open)) {

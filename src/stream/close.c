@@ -48,8 +48,42 @@ static void settle(struct stream *s, uint64_t id)
     if (in_turn(s) && s->source.owner->current == id)
         s->source.owner->hot.claim_at = s->source.owner->hot.claims = 0;
     output_uncork(s, id);
-    if (s->out && !s->writer && s->state == OPEN)
+    if (has_output(s) && !s->writer && s->state == OPEN)
         (void)output_flush(s, id);
+}
+
+int stream_shutdown_now(struct stream *s, gs_how how)
+{
+    int e = s->t->shutdown(s->ctx, how);
+    if (e == 0 && how != GS_SHUT_READ)
+        s->shut_write = true;
+    return e;
+}
+
+static int shutdown_write(struct stream *s, uint64_t id)
+{
+    if (s->shut_write || s->shut_pending)
+        return 0;
+    if (s->send_error)
+        return stream_end_code(s, s->send_error);
+    if (s->t->flags & GS_T_NO_HALF_CLOSE)
+        return -ENOTSUP;
+    output_uncork(s, id);
+    if (has_output(s) || s->writer) {
+        s->shut_pending = true;
+        return s->out && !s->stuck && !s->writer ? output_flush(s, id) : 0;
+    }
+    int e = stream_shutdown_now(s, GS_SHUT_WRITE);
+    if (e == 0)
+        output_see_held(s, id);
+    return e;
+}
+
+/* A transport that says goodbye (close_notify) does so behind what is queued. */
+static void say_goodbye(struct stream *s, uint64_t id)
+{
+    if (s->t && s->t->flush && s->state == OPEN && !s->writer && !s->send_error)
+        (void)shutdown_write(s, id);
 }
 
 static void free_more(struct more *more)
@@ -107,8 +141,10 @@ void stream_close_locked(struct stream *s, uint64_t id, int reason)
 {
     bool reset = s->profile->linger_seconds == 0;
     settle(s, id);
+    if (!reset)
+        say_goodbye(s, id);
     withdraw(s, id, reason);
-    bool left = s->out && s->state == OPEN && !s->send_error && !reset;
+    bool left = has_output(s) && s->state == OPEN && !s->send_error && !reset;
     if (left && flusher_take(s, id)) {
         stream_unlock(s);
         return;
@@ -127,30 +163,6 @@ int gs_stream_close(gs_stream h)
     if (t.fn)
         trace_line(t, h.id, "close");
     return 0;
-}
-
-int stream_shutdown_now(struct stream *s, gs_how how)
-{
-    int e = s->t->shutdown(s->ctx, how);
-    if (e == 0 && how != GS_SHUT_READ)
-        s->shut_write = true;
-    return e;
-}
-
-static int shutdown_write(struct stream *s, uint64_t id)
-{
-    if (s->shut_write || s->shut_pending)
-        return 0;
-    if (s->send_error)
-        return stream_end_code(s, s->send_error);
-    if (s->t->flags & GS_T_NO_HALF_CLOSE)
-        return -ENOTSUP;
-    output_uncork(s, id);
-    if (s->out || s->writer) {
-        s->shut_pending = true;
-        return s->out && !s->stuck && !s->writer ? output_flush(s, id) : 0;
-    }
-    return stream_shutdown_now(s, GS_SHUT_WRITE);
 }
 
 int gs_stream_shutdown(gs_stream h, gs_how how)
@@ -181,7 +193,7 @@ static int check_exportable(const struct stream *s)
         return -EBUSY;
     if (!(s->t->flags & GS_T_KERNEL) || (s->more && s->more->layers))
         return -ENOTSUP;
-    if (s->out || s->writer)
+    if (has_output(s) || s->writer)
         return -EBUSY;
     return s->reader ? -EALREADY : 0;
 }

@@ -89,17 +89,18 @@ static bool advance_left(struct left *l, uint64_t now)
         return true;
     (void)output_flush(s, l->id);
     size_t queued = out_len(s);
-    if (queued && queued < l->queued && !l->fixed)
+    bool more = has_output(s) && !s->send_error;
+    if (more && queued < l->queued && !l->fixed)
         l->deadline = deadline_of(s, now);
     l->queued = queued;
-    if (queued && now < l->deadline) {
+    if (more && now < l->deadline) {
         if (!s->in_flusher && !descriptorless(s)) /* if that fails the tick looks again */
             s->in_flusher = gsi_poller_set(&f.poller, s->fd, l->id, EPOLLOUT, false) == 0;
         stream_unlock(s);
         return false;
     }
     flusher_forget(s, l->id);
-    stream_destroy(s, queued > 0 || s->send_error);
+    stream_destroy(s, more || s->send_error);
     return true;
 }
 
@@ -168,7 +169,7 @@ static void flush_for(uint64_t id)
     if (s->source.owner && s->state == OPEN) {
         if (s->corked)
             uncork_away(s, id);
-        else if (s->out)
+        else if (has_output(s))
             (void)output_flush(s, id);
         if (s->stuck && !s->in_flusher && !descriptorless(s))
             s->in_flusher = gsi_poller_set(&f.poller, s->fd, id, EPOLLOUT, false) == 0;

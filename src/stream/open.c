@@ -104,6 +104,8 @@ static int connect_checked(gs_stream *out, const char *address, const gs_opt *op
     if (e == 0 && !o->stack.base->connect)
         e = gsi_fail(-ENOTSUP, "transport %s cannot connect", o->stack.base->scheme);
     if (e == 0)
+        e = opening_check(o);
+    if (e == 0)
         set_first_active(s, own.active);
     if (e == 0)
         e = opening_look_up(s);
@@ -197,6 +199,10 @@ static int listen_checked(gs_stream *out, const char *address, const gs_opt *opt
         return e;
     }
     e = opening_new(s, id, address, opts, true);
+    if (e == 0) {
+        s->more->opening->server = true;
+        e = opening_check(s->more->opening);
+    }
     if (e == 0)
         e = opening_look_up(s);
     while (e == 0 && s->more->opening->looking_up)

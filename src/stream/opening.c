@@ -37,6 +37,8 @@ void opening_free(struct stream *s)
 {
     if (!s->more || !s->more->opening)
         return;
+    if (s->more->opening->timer_set && s->source.owner)
+        gsi_source_wake_never(&s->source, s->more->opening->stream);
     opening_destroy(s->more->opening);
     s->more->opening = NULL;
 }
@@ -161,6 +163,10 @@ static int push_layer(struct stream *s, struct opening *o)
         return -ENOMEM;
     if (m->layers == GSI_LAYERS_MAX)
         return GS_ENOUPGRADE;
+    if (!o->handshake_by) {
+        int ms = s->profile->handshake_timeout;
+        o->handshake_by = ms ? gsi_deadline(ms) : 1;
+    }
     struct layer *l = &m->layer[m->layers];
     l->io.lower = s->t;
     l->io.lower_ctx = s->ctx;
@@ -177,6 +183,23 @@ static int push_layer(struct stream *s, struct opening *o)
     set_transport(s, l->t, l->ctx);
     o->handshaking = true;
     return 0;
+}
+
+/* Before anything is opened: are the options right for each layer? */
+int opening_check(const struct opening *o)
+{
+    gs_target at = {.rest = o->stack.rest};
+    int e = 0;
+    for (int i = 0; e == 0 && i < o->stack.layers; i++)
+        e = o->stack.layer[i]->check(o->server, &at, o->opts);
+    return e;
+}
+
+/* A peer that takes too long, whoever is waiting for it. */
+static bool overdue(const struct stream *s)
+{
+    const struct opening *o = s->more->opening;
+    return s->more->layers && o->handshaking && o->handshake_by != GSI_NEVER && gsi_now() >= o->handshake_by;
 }
 
 static bool wants(int e) { return e == GS_EWANT_READ || e == GS_EWANT_WRITE || e == -EINPROGRESS || e == -EAGAIN; }
@@ -196,6 +219,8 @@ int opening_step(struct stream *s, uint64_t id)
             if (s->more->io)
                 atomic_store(&stream_io(s->more->io)->readable, 0), atomic_store(&stream_io(s->more->io)->writable, 0);
             e = s->t->handshake(s->ctx);
+            if (wants(e) && overdue(s))
+                return gsi_fail(GS_ETIMEOUT, "the handshake took longer than handshake_timeout, %d ms", s->profile->handshake_timeout);
             if (wants(e))
                 return e == -EINPROGRESS ? GS_EWANT_WRITE : e == -EAGAIN ? GS_EWANT_READ : e;
         }
@@ -221,6 +246,15 @@ int opening_step(struct stream *s, uint64_t id)
     }
 }
 
+/* The handshake's own deadline ends no wait of the caller's: the next step tells it. */
+static int wait_for_peer(struct stream *s, short events, uint64_t deadline_ns)
+{
+    uint64_t by = s->more->layers ? s->more->opening->handshake_by : 0;
+    bool sooner = by && by != GSI_NEVER && deadline_ns && by < deadline_ns;
+    int e = stream_wait(s, events, sooner ? by : deadline_ns);
+    return sooner && e == GS_ETIMEOUT ? 0 : e;
+}
+
 int opening_finish(struct stream *s, uint64_t id, uint64_t deadline_ns)
 {
     for (;;) {
@@ -233,7 +267,7 @@ int opening_finish(struct stream *s, uint64_t id, uint64_t deadline_ns)
             return 0;
         }
         if (e == GS_EWANT_READ || e == GS_EWANT_WRITE)
-            e = stream_wait(s, e == GS_EWANT_READ ? POLLIN : POLLOUT, deadline_ns);
+            e = wait_for_peer(s, e == GS_EWANT_READ ? POLLIN : POLLOUT, deadline_ns);
         else if (e == GS_ESELECT)
             e = stream_wait(s, 0, deadline_ns);
         else if (e == -EAGAIN) {
@@ -272,6 +306,17 @@ static void conclude(struct stream *s, uint64_t id, int error)
     gsi_wake(&s->source.object);
 }
 
+/* Once for an opening: the mailbox's timer has it look again. */
+static int mind_deadline(struct stream *s, uint64_t id)
+{
+    struct opening *o = s->more->opening;
+    if (o->timer_set || !o->handshake_by || o->handshake_by == GSI_NEVER || !s->source.owner)
+        return 0;
+    int e = gsi_source_wake_at(&s->source, id, o->handshake_by);
+    o->timer_set = e == 0;
+    return e;
+}
+
 void opening_advance(struct stream *s, uint64_t id)
 {
     if (s->tell_open)
@@ -281,6 +326,8 @@ void opening_advance(struct stream *s, uint64_t id)
         return;
     if (e == GS_EWANT_READ || e == GS_EWANT_WRITE) {
         e = stream_arm(s, id, e == GS_EWANT_READ ? EPOLLIN : EPOLLOUT);
+        if (e == 0)
+            e = mind_deadline(s, id);
         if (e < 0)
             conclude(s, id, e);
     } else if (e == -EAGAIN) {

@@ -42,6 +42,7 @@ static void apply_one(struct profile *p, const gs_opt *o)
     case GS_OPT_SEND_MODE: p->direct = i == GS_SEND_DIRECT; break;
     case GS_OPT_SEND_TIMEOUT: p->send_timeout = (int)i; break;
     case GS_OPT_SEND_TIMEOUT_CLOSE: p->send_timeout_close = i; break;
+    case GS_OPT_HANDSHAKE_TIMEOUT: p->handshake_timeout = i == GS_NOWAIT ? 0 : (int)i; break;
     case GS_OPT_HIGH_WATERMARK: p->high = (size_t)i; break;
     case GS_OPT_LOW_WATERMARK: p->low = (size_t)i; break;
     case GS_OPT_EXIT_ON_CLOSE: p->exit_on_close = i; break;
@@ -306,6 +307,7 @@ static int get_own(const struct stream *s, gs_opt *o)
     case GS_OPT_SEND_MODE: o->v.i = p->direct || !s->source.owner ? GS_SEND_DIRECT : GS_SEND_QUEUED; return 0;
     case GS_OPT_SEND_TIMEOUT: o->v.i = p->send_timeout; return 0;
     case GS_OPT_SEND_TIMEOUT_CLOSE: o->v.i = p->send_timeout_close; return 0;
+    case GS_OPT_HANDSHAKE_TIMEOUT: o->v.i = p->handshake_timeout; return 0;
     case GS_OPT_HIGH_WATERMARK: o->v.i = (int64_t)p->high; return 0;
     case GS_OPT_LOW_WATERMARK: o->v.i = (int64_t)p->low; return 0;
     case GS_OPT_EXIT_ON_CLOSE: o->v.i = p->exit_on_close; return 0;

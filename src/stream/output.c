@@ -160,6 +160,20 @@ static int output_failed(struct stream *s, uint64_t id, int error)
     return stream_end_code(s, error);
 }
 
+/* Everything was given to the transport; does it hold some of it back? 1, 0, or the error. */
+static int held_back(struct stream *s)
+{
+    if (!s->t->flush)
+        return 0;
+    if (descriptorless(s) && s->more && s->more->io)
+        atomic_store(&stream_io(s->more->io)->writable, 0);
+    int e;
+    do
+        e = s->t->flush(s->ctx);
+    while (e == -EINTR);
+    return e == -EAGAIN || e == GS_EWANT_READ || e == GS_EWANT_WRITE ? 1 : e;
+}
+
 static int all_gone(struct stream *s, uint64_t id)
 {
     output_free(s);
@@ -170,7 +184,10 @@ static int all_gone(struct stream *s, uint64_t id)
         return 0;
     s->shut_pending = false;
     int e = stream_shutdown_now(s, GS_SHUT_WRITE);
-    return e < 0 && e != -ENOTCONN ? output_failed(s, id, e) : 0;
+    if (e < 0 && e != -ENOTCONN)
+        return output_failed(s, id, e);
+    output_see_held(s, id);
+    return 0;
 }
 
 /* ---- writing ---- */
@@ -184,6 +201,27 @@ static ssize_t write_once(struct stream *s, const struct iovec *v, int n)
         k = s->t->writev(s->ctx, v, n);
     while (k == -EINTR);
     return k == -EAGAIN || k == GS_EWANT_READ || k == GS_EWANT_WRITE ? 0 : k;
+}
+
+/* The queue is empty: it is over when the transport has nothing left either. */
+static int finish(struct stream *s, uint64_t id)
+{
+    int held = held_back(s);
+    if (held < 0)
+        return output_failed(s, id, held);
+    if (held) {
+        output_free(s);
+        relieved(s, id);
+        stuck(s, id);
+        return 0;
+    }
+    return s->out || s->stuck || s->delayed || s->shut_pending ? all_gone(s, id) : 0;
+}
+
+void output_see_held(struct stream *s, uint64_t id)
+{
+    if (s->t && s->t->flush && !has_output(s) && !s->writer && !s->send_error && held_back(s) == 1)
+        stuck(s, id);
 }
 
 /* k bytes of queue and iov have left; the rest becomes the queue. */
@@ -254,7 +292,7 @@ static int write_step(struct stream *s, uint64_t id, const struct iovec *iov, in
     }
     size_t queued = out_len(s), total = queued + total_of(iov, n);
     if (!total)
-        return all_gone(s, id);
+        return finish(s, id);
 
     ssize_t k;
     if (n > USER_PIECES)
@@ -267,7 +305,7 @@ static int write_step(struct stream *s, uint64_t id, const struct iovec *iov, in
     if (k < 0)
         return output_failed(s, id, (int)k);
     if ((size_t)k == total)
-        return s->out || s->stuck || s->delayed || s->shut_pending ? all_gone(s, id) : 0;
+        return finish(s, id);
     int e = keep_rest(s, v, n_pieces, iov, n, (size_t)k);
     if (e < 0) /* a packet is cut in two and cannot be kept: the stream ends, unless nothing of it has left */
         return k == 0 && !queued ? e : output_failed(s, id, e);
@@ -283,7 +321,7 @@ int output_write(struct stream *s, uint64_t id, const struct iovec *iov, int n)
 {
     bool partly = false;
     int e = write_step(s, id, iov, n, &partly);
-    while (e == 0 && partly && s->out && descriptorless(s)) {
+    while (e == 0 && partly && has_output(s) && descriptorless(s)) {
         partly = false;
         e = write_step(s, id, NULL, 0, &partly);
     }

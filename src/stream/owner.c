@@ -51,6 +51,8 @@ static int arrive(struct stream *s, uint64_t id, uint32_t armed)
         armed = (armed & EPOLLIN) | (s->stuck ? EPOLLOUT : 0);
     int e = stream_arm(s, id, armed);
     active_changed(s, id);
+    if (s->state == OPENING && s->more->opening)
+        s->more->opening->timer_set = false; /* it stayed with the old owner */
     if (s->tell_open || (s->state == OPENING && s->more->opening))
         gsi_source_ready(&s->source, id);
     return e;

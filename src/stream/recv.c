@@ -116,6 +116,7 @@ static ssize_t read_some(struct stream *s, uint64_t id, uint8_t *to, size_t room
     if (k > 0 && s->rx && !s->hot && to == s->rx + s->rx_end)
         s->rx_end += (uint32_t)k;
     reader_left(s, id);
+    output_see_held(s, id);
     if (*nothing)
         return 0;
     if (k <= 0)

@@ -205,9 +205,9 @@ static int send_queued(struct stream *s, uint64_t id, const struct iovec *v, int
 /* Locked. One at a time writes, and only when nothing is queued: what was cut in two must be whole first. */
 static int take_writer(struct stream *s, uint64_t id, uint64_t deadline)
 {
-    while (s->out || s->writer) {
+    while (has_output(s) || s->writer) {
         int e = s->writer ? 0 : output_flush(s, id);
-        if (e == 0 && (s->out || s->writer))
+        if (e == 0 && (has_output(s) || s->writer))
             e = stream_wait(s, s->writer ? 0 : POLLOUT, deadline);
         if (e < 0)
             return e;
@@ -220,7 +220,7 @@ static void give_writer(struct stream *s, uint64_t id)
 {
     s->writer = false;
     gsi_wake(&s->source.object);
-    if ((s->out || s->shut_pending) && !s->stuck)
+    if ((has_output(s) || s->shut_pending) && !s->stuck)
         (void)output_flush(s, id);
 }
 
@@ -259,6 +259,16 @@ static ssize_t write_some(struct stream *s, const struct iovec *v, int n, uint64
     }
 }
 
+/* The transport took all of it: has it left? */
+static int wait_for_held(struct stream *s, uint64_t id, uint64_t deadline)
+{
+    int e = 0;
+    output_see_held(s, id);
+    while (e == 0 && s->stuck && !s->writer && (e = stream_wait(s, POLLOUT, deadline)) == 0)
+        e = output_flush(s, id);
+    return e;
+}
+
 static void tell_rest(gs_rest *rest, const uint8_t *header, size_t header_n, size_t sent, size_t body)
 {
     if (!rest)
@@ -290,6 +300,8 @@ static int send_direct(struct stream *s, uint64_t id, struct iovec *v, int n, si
         }
         give_writer(s, id);
     }
+    if (e == 0 && !nowait)
+        e = wait_for_held(s, id, deadline);
     if (e == 0)
         count_sent(s, body);
     else
@@ -412,9 +424,9 @@ int gs_stream_flush(gs_stream h, int timeout_ms)
     uint64_t deadline = gsi_deadline(timeout_ms);
     if (s->send_error)
         e = stream_end_code(s, s->send_error);
-    while (e == 0 && (s->out || s->writer)) {
+    while (e == 0 && (has_output(s) || s->writer)) {
         e = s->writer ? 0 : output_flush(s, h.id);
-        if (e == 0 && (s->out || s->writer))
+        if (e == 0 && (has_output(s) || s->writer))
             e = stream_wait(s, s->writer ? 0 : POLLOUT, deadline);
     }
     stream_unlock(s);

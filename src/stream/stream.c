@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* inet_drv's: INET_HIGH_WATERMARK, INET_LOW_WATERMARK, the user-level buffer of inet:setopts/2 */
-enum { HIGH_WATERMARK = 8192, LOW_WATERMARK = 4096, BUFFER = 1460 };
+enum { HIGH_WATERMARK = 8192, LOW_WATERMARK = 4096, BUFFER = 1460, HANDSHAKE_MS = 10000 };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -64,6 +64,7 @@ struct profile *profile_new(void)
             .low = LOW_WATERMARK,
             .buffer = BUFFER,
             .send_timeout = GS_INFINITY,
+            .handshake_timeout = HANDSHAKE_MS,
             .linger_seconds = -1,
             .exit_on_close = true,
             .unused = {1, 0, 0, HIGH_WATERMARK, LOW_WATERMARK}, /* deliver term, mode list; msgq's are inet_drv's, and as large */

@@ -30,7 +30,7 @@ struct profile {
     gs_decoder decoder; /* packet, packet_size, buffer (line_length), line_delimiter */
     size_t high, low;
     uint32_t header, buffer;
-    int send_timeout;
+    int send_timeout, handshake_timeout;
     int linger_seconds; /* -1: off */
     bool delay_send, direct, send_timeout_close, exit_on_close, show_econnreset;
     int64_t unused[5]; /* options without effect: deliver, mode, exclusiveaddruse, msgq watermarks */
@@ -132,6 +132,8 @@ extern const struct gsi_source_ops gsi_stream_ops;
 static inline bool is_active(const struct stream *s) { return s->active != GS_ACTIVE_FALSE; }
 static inline bool is_count(const struct stream *s) { return s->active < GS_ACTIVE_FALSE; }
 static inline uint32_t rx_len(const struct stream *s) { return s->rx_end - s->rx_at; }
+/* Something is queued, or the transport holds back what it took. */
+static inline bool has_output(const struct stream *s) { return s->out || s->stuck; }
 static inline size_t out_len(const struct stream *s) { return s->out ? s->out->end - s->out->at + s->out->ref_bytes : 0; }
 
 _Static_assert(sizeof(struct stream) <= 192, "an idle connection is this and nothing else");
@@ -223,6 +225,8 @@ int output_add_ref(struct stream *s, const void *p, size_t n);
 int output_write(struct stream *s, uint64_t id, const struct iovec *iov, int n);
 /* Locked. Writes the queue. */
 static inline int output_flush(struct stream *s, uint64_t id) { return output_write(s, id, NULL, 0); }
+/* Locked. A read or a shutdown may leave something to write (a TLS key update, a goodbye): sees that it goes. */
+void output_see_held(struct stream *s, uint64_t id);
 /* Locked. Ends the cork of the running batch: everything that points into the owner's memory leaves or is copied. */
 void output_uncork(struct stream *s, uint64_t id);
 void output_free(struct stream *s);
@@ -247,7 +251,7 @@ int stream_shutdown_now(struct stream *s, gs_how how);
 /* What the end of it is told as: a CONNECT or UPGRADE message, or nothing (a blocking call, an accepted connection). */
 struct opening {
     gs_msg_kind tell;
-    bool server, handshaking, looking_up, fd_taken;
+    bool server, handshaking, looking_up, fd_taken, timer_set;
     struct gsi_stack stack; /* rest points into address */
     char *address, *host;   /* host: with GS_T_HOST */
     uint16_t port;
@@ -256,11 +260,13 @@ struct opening {
     int n, at;
     int layers_left; /* of stack, outermost last */
     int error;
+    uint64_t handshake_by; /* when the layers' handshakes must be over; 0: none has begun */
     uint64_t stream, request;
 };
 /* Locked. Prepares OPENING by an address (copied) and options (copied). takes_fd: it owns the descriptor that they
  * name, also on failure; else that is a listener's. */
 GS_MUST_USE int opening_new(struct stream *s, uint64_t id, const char *address, const gs_opt *opts, bool takes_fd);
+int opening_check(const struct opening *o);
 /* Locked. Finds the addresses of the host, in the background if it takes time (looking_up; a wake and a serve tell the end). */
 GS_MUST_USE int opening_look_up(struct stream *s);
 /* The network namespace that a list of options names, or NULL. */

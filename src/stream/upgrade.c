@@ -34,9 +34,9 @@ static int check_upgradable(struct stream *s, uint64_t id)
         e = input_stash(s);
     if (e == 0)
         output_uncork(s, id);
-    if (e == 0 && s->out)
+    if (e == 0 && has_output(s))
         e = output_flush(s, id);
-    return e < 0 ? e : s->out ? gsi_fail(-EBUSY, "output is still queued: flush first") : 0;
+    return e < 0 ? e : has_output(s) ? gsi_fail(-EBUSY, "output is still queued: flush first") : 0;
 }
 
 static int begin(struct stream *s, uint64_t id, const char *layer, bool server, const gs_opt *opts)
@@ -60,6 +60,12 @@ static int begin(struct stream *s, uint64_t id, const char *layer, bool server, 
     if (!o->opts) {
         gsi_free(o);
         return -ENOMEM;
+    }
+    int e = opening_check(o);
+    if (e < 0) {
+        gsi_free(o->opts);
+        gsi_free(o);
+        return e;
     }
     more->opening = o;
     hand_over_input(s, &more->layer[more->layers].io);

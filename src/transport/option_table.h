@@ -33,6 +33,9 @@ GSI_OPTION(SEND_MODE, "send_mode", SEND_MODE, STREAM, L | C | S | G, 0, 1, 0, 0,
 GSI_OPTION(SEND_TIMEOUT, "send_timeout", TIMEOUT, STREAM, L | C | S | G, 0, INT32_MAX, 0, 0, "infinity",
            "how long a send waits in ms, infinity, or nowait: then eagain, and a drained message follows")
 GSI_OPTION(SEND_TIMEOUT_CLOSE, "send_timeout_close", BOOL, STREAM, L | C | S | G, 0, 1, 0, 0, "false", "a send that timed out closes the stream")
+GSI_OPTION(HANDSHAKE_TIMEOUT, "handshake_timeout", TIMEOUT, STREAM, L | C | S | G, 0, INT32_MAX, 0, 0, "10000",
+           "ours: how long the handshakes of layers (tls) may take in all, in ms or infinity, besides a caller's "
+           "own timeout; set on a listener for its connections")
 GSI_OPTION(HIGH_WATERMARK, "high_watermark", INT, STREAM, L | C | S | G, 0, INT32_MAX, 0, 0, "8192",
            "queued bytes from which on a send waits")
 GSI_OPTION(LOW_WATERMARK, "low_watermark", INT, STREAM, L | C | S | G, 0, INT32_MAX, 0, 0, "4096",

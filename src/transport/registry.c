@@ -54,6 +54,12 @@ static int no_handshake(void *ctx)
     return 0;
 }
 
+static int no_check(bool server, const gs_target *at, const gs_opt *opts)
+{
+    (void)server, (void)at, (void)opts;
+    return 0;
+}
+
 static int no_shutdown(void *ctx, gs_how how)
 {
     (void)ctx, (void)how;
@@ -104,6 +110,7 @@ static void fill(struct gs_transport *t)
     DEFAULT(listen, no_listen);
     DEFAULT(accept, no_accept);
     DEFAULT(connect, no_connect);
+    DEFAULT(check, no_check);
     DEFAULT(handshake, no_handshake);
     DEFAULT(shutdown, no_shutdown);
     DEFAULT(poll, no_descriptor);
@@ -339,4 +346,11 @@ int gs_io_shutdown(gs_io *lower, gs_how how)
     if (!lower || !lower->lower || (how != GS_SHUT_READ && how != GS_SHUT_WRITE && how != GS_SHUT_BOTH))
         return GS_EBADARG;
     return lower->lower->shutdown(lower->lower_ctx, how);
+}
+
+int gs_io_flush(gs_io *lower)
+{
+    if (!lower || !lower->lower)
+        return GS_EBADARG;
+    return lower->lower->flush ? lower->lower->flush(lower->lower_ctx) : 0;
 }

@@ -32,7 +32,7 @@ struct gsi_stack {
 /* GS_EFORMAT, GS_ENOSCHEME with details. */
 GS_MUST_USE int gsi_stack_parse(const char *address, struct gsi_stack *out);
 
-/* A table whose NULL slots are filled by defaults, so that callers never test one (sendfile and upgrade stay NULL). Called at
+/* A table whose NULL slots are filled by defaults, so that callers never test one (sendfile, flush and upgrade stay NULL). Called at
  * registration; tcp, unix and mem are registered before the first look-up. */
 
 /* ---- options: src/transport/options.c ---- */

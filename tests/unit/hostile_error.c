@@ -50,6 +50,19 @@ HOSTILE(gs_error_is_transient)
     assert_false(gs_error_is_transient(GS_ECLOSED));
 }
 
+HOSTILE(gs_fail)
+{
+    (void)state;
+    char much[2000];
+    memset(much, 'x', sizeof much - 1);
+    much[sizeof much - 1] = '\0';
+    const char *none = NULL; /* GCC sees a literal */
+    assert_int_equal(gs_fail(-EINVAL, none), -EINVAL);
+    assert_int_equal(gs_fail(GS_EALERT, "%s", much), GS_EALERT);
+    assert_true(strlen(gs_error_detail(GS_EALERT)) > 100 && strlen(gs_error_detail(GS_EALERT)) < sizeof much);
+    assert_int_equal(gs_fail(0, "success has none"), 0);
+}
+
 HOSTILE(gs_free)
 {
     (void)state;
@@ -73,6 +86,6 @@ HOSTILE(gs_version)
 int main(void)
 {
     const struct CMUnitTest tests[] = {ROW(gs_error_name), ROW(gs_error_text), ROW(gs_error_detail), ROW(gs_error_code),
-                                       ROW(gs_error_is_transient), ROW(gs_free), ROW(gs_set_allocator), ROW(gs_version)};
+                                       ROW(gs_error_is_transient), ROW(gs_fail), ROW(gs_free), ROW(gs_set_allocator), ROW(gs_version)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -88,6 +88,15 @@ HOSTILE(gs_io_shutdown)
     assert_code(gs_io_shutdown(&layer, (gs_how)-1), GS_EBADARG);
 }
 
+HOSTILE(gs_io_flush)
+{
+    (void)state;
+    gs_io bottom = {0}, layer = {.lower = gs_transport_find("mem")};
+    assert_code(gs_io_flush(NULL), GS_EBADARG);
+    assert_code(gs_io_flush(&bottom), GS_EBADARG);
+    assert_code(gs_io_flush(&layer), 0); /* nothing is held back there */
+}
+
 HOSTILE(gs_set_default_opts)
 {
     (void)state;
@@ -165,7 +174,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ROW(gs_transport_register), ROW(gs_transport_find), ROW(gs_transport_ready),  ROW(gs_io_socket),
-        ROW(gs_io_readv),           ROW(gs_io_writev),      ROW(gs_io_shutdown),      ROW(gs_set_default_opts),
+        ROW(gs_io_readv),           ROW(gs_io_writev),      ROW(gs_io_shutdown),      ROW(gs_io_flush),
+        ROW(gs_set_default_opts),
         ROW(gs_opt_parse),          ROW(gs_opt_clear),      ROW(gs_opt_text),         ROW(gs_opt_name_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

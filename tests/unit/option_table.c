@@ -76,7 +76,7 @@ static void every_option_of_gen_tcp_is_known(void **state)
     static const char *const names[] = {"active", "buffer", "debug", "delay_send", "deliver", "dontroute", "exit_on_close",
         "exclusiveaddruse", "header", "high_msgq_watermark", "high_watermark", "keepalive", "linger", "low_msgq_watermark",
         "low_watermark", "mode", "nodelay", "packet", "packet_size", "priority", "raw", "recbuf", "reuseaddr", "reuseport",
-        "reuseport_lb", "send_timeout", "send_timeout_close", "show_econnreset", "sndbuf", "tos", "tclass", "ttl", "recvtos",
+        "reuseport_lb", "send_timeout", "send_timeout_close", "handshake_timeout", "show_econnreset", "sndbuf", "tos", "tclass", "ttl", "recvtos",
         "recvtclass", "recvttl", "pktoptions", "ipv6_v6only", "fd", "ifaddr", "ip", "port", "netns", "bind_to_device", "backlog",
         "line_delimiter"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
