@@ -121,6 +121,14 @@ static void receive_raw(struct owner *o, gs_stream s, struct con *c)
     make_passive(s, GS_PACKET_4);
 }
 
+static int put_back(gs_stream s, const uint8_t *p, size_t n)
+{
+    int e;
+    while ((e = gs_stream_unrecv(s, p, n)) == -EALREADY)
+        ;
+    return only_answers(e, GS_ECLOSED);
+}
+
 /* Some bytes out and in again, in two pieces. */
 static void take_and_put_back(struct owner *o, gs_stream s, struct con *c)
 {
@@ -129,15 +137,8 @@ static void take_and_put_back(struct owner *o, gs_stream s, struct con *c)
     ssize_t n = gs_stream_recv(s, o->big, 1 + rng_below(&o->r, 3000), 0, 0);
     if (n > 0) {
         size_t half = rng_below(&o->r, (uint64_t)n + 1);
-        int e;
-        do
-            e = gs_stream_unrecv(s, o->big + half, (size_t)n - half);
-        while (e == -EALREADY);
-        only_answers(e, GS_ECLOSED);
-        do
-            e = e == 0 ? gs_stream_unrecv(s, o->big, half) : e;
-        while (e == -EALREADY);
-        only_answers(e, GS_ECLOSED);
+        int e = put_back(s, o->big + half, (size_t)n - half);
+        e = e == 0 ? put_back(s, o->big, half) : e;
         if (e == GS_ECLOSED) /* a recv elsewhere met the peer's end meanwhile: what was in hand has nowhere to go */
             atomic_store(&c->doomed, true);
         COUNT(unrecvs);
