@@ -48,7 +48,8 @@ GS_API int gs_stream_cancel(gs_stream listener, uint64_t ref);
  * GS_ETIMEOUT is our timeout, -ETIMEDOUT the kernel's. Each address of a host name is tried in turn. */
 GS_API GS_MUST_USE int gs_stream_connect(gs_stream *out, const char *address, const gs_opt *opts, gs_mailbox owner, int timeout_ms);
 
-/* Makes a stream of a connected or listening descriptor (gen_tcp's {fd, Fd}); takes fd, also on failure. */
+/* Makes a stream of a connected or listening descriptor (gen_tcp's {fd, Fd}); takes fd, also on failure. A listener's connections
+ * inherit opts, as those of gs_stream_listen do. */
 GS_API GS_MUST_USE int gs_stream_import(gs_stream *out, int fd, const gs_opt *opts, gs_mailbox owner);
 /* Ends the stream and gives its descriptor to the caller. What was received and not delivered yet goes to *rest (n bytes,
  * gs_free gives it back). -EBUSY: output is still queued (flush first); -ENOTSUP: the transport has no descriptor alone. */

@@ -247,47 +247,50 @@ int gs_stream_listen(gs_stream *out, const char *address, const gs_opt *opts, gs
 
 /* ---- import ---- */
 
-/* What a descriptor is: a stream socket, listening or connected; from now on the library's way. */
-static int identify(int fd, const struct gs_transport **t, bool *listening)
+/* A descriptor that somebody else opened: a stream socket, listening or connected. */
+struct imported {
+    int fd;
+    const struct gs_transport *t;
+    bool listening;
+};
+
+/* From now on the descriptor works the library's way. */
+static int identify(struct imported *d)
 {
     int domain, accepting;
     socklen_t n = sizeof accepting;
-    int e = gsi_kernel_adopt(fd, &domain);
+    int e = gsi_kernel_adopt(d->fd, &domain);
     if (e < 0)
         return e;
-    if (gsi_sys.getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &accepting, &n) < 0)
+    if (gsi_sys.getsockopt(d->fd, SOL_SOCKET, SO_ACCEPTCONN, &accepting, &n) < 0)
         return gsi_errno();
-    *t = gs_transport_find(domain == AF_UNIX ? "unix" : "tcp");
-    *listening = accepting;
+    d->t = gs_transport_find(domain == AF_UNIX ? "unix" : "tcp");
+    d->listening = accepting;
     struct sockaddr_storage peer;
     n = sizeof peer;
-    if (!accepting && gsi_sys.getpeername(fd, (struct sockaddr *)&peer, &n) < 0)
+    if (!accepting && gsi_sys.getpeername(d->fd, (struct sockaddr *)&peer, &n) < 0)
         return gsi_errno();
     return 0;
 }
 
 /* Locked. */
-static int import_now(struct stream *s, uint64_t id, int fd, const gs_opt *opts, const struct own_options *own)
+static int import_now(struct stream *s, uint64_t id, const struct imported *d, const gs_opt *opts, const struct own_options *own)
 {
-    bool listening = false;
-    const struct gs_transport *t = NULL;
-    int e = identify(fd, &t, &listening);
-    if (e == 0)
-        e = gsi_kernel_apply(fd, opts);
+    int e = gsi_kernel_apply(d->fd, opts);
     if (e < 0)
         return e;
-    if (listening) {
+    if (d->listening) {
         if (!stream_more(s) || !(s->more->listener = gsi_zalloc(sizeof *s->more->listener)))
             return -ENOMEM;
-        s->more->listener->stack.base = t;
+        s->more->listener->stack.base = d->t;
         s->more->listener->accept_mode = (int)own->accept;
         s->active = (int32_t)own->active;
     }
-    s->t = t;
-    s->ctx = gsi_kernel_ctx(fd);
-    s->fd = fd;
-    s->state = listening ? LISTENING : OPEN;
-    if (listening)
+    s->t = d->t;
+    s->ctx = gsi_kernel_ctx(d->fd);
+    s->fd = d->fd;
+    s->state = d->listening ? LISTENING : OPEN;
+    if (d->listening)
         return accept_watch(s, id);
     set_first_active(s, own->active);
     active_changed(s, id);
@@ -299,15 +302,18 @@ int gs_stream_import(gs_stream *out, int fd, const gs_opt *opts, gs_mailbox owne
     uint64_t id;
     struct own_options own;
     struct stream *s;
+    struct imported d = {.fd = fd};
     int e = !out || fd < 0 ? GS_EBADARG : gsi_opts_check(opts, GSI_ON_SET);
     if (e == 0)
-        e = begin(&s, &id, &own, opts, owner, false);
+        e = identify(&d);
+    if (e == 0)
+        e = begin(&s, &id, &own, opts, owner, d.listening);
     if (e < 0) {
         if (fd >= 0)
             gsi_sys.close(fd);
         return e;
     }
-    e = import_now(s, id, fd, opts, &own);
+    e = import_now(s, id, &d, opts, &own);
     if (e < 0) {
         if (!s->t)
             gsi_sys.close(fd);

@@ -310,6 +310,26 @@ static void a_listener_can_be_exported_and_imported(struct world *w)
     recv_text(w->b, "x");
 }
 
+/* As of gs_stream_listen: without an owner of its own, and active unless said otherwise. */
+static void an_imported_listener_hands_down_its_mode(struct world *w)
+{
+    uint8_t *rest;
+    size_t n;
+    if (!w->facts->kernel || w->facts->layered)
+        return;
+    for (int mode = GS_ACTIVE_FALSE; mode <= GS_ACTIVE_TRUE; mode++) {
+        open_listener(w, NULL, GS_NO_MAILBOX);
+        long fd = assert_ok(gs_stream_export(w->listener, &rest, &n));
+        gs_free(rest);
+        const gs_opt *said = mode == GS_ACTIVE_FALSE ? GS_OPTS(GS_INT(ACTIVE, GS_ACTIVE_FALSE)) : NULL;
+        assert_ok(gs_stream_import(&w->listener, (int)fd, said, GS_NO_MAILBOX));
+        w->a = open_client(w, NULL, GS_NO_MAILBOX);
+        assert_ok(gs_stream_accept(w->listener, &w->b, w->mb, WAIT_MS, NULL));
+        assert_int_equal(GET(w->b, ACTIVE), mode);
+        close_all(w);
+    }
+}
+
 CASES(close) = {
     CASE(data_before_close_arrives),
     CASE(half_close_lets_the_answer_through),
@@ -329,5 +349,6 @@ CASES(close) = {
     CASE(export_of_queued_output_is_ebusy),
     CASE(corked_replies_go_out_before_the_export),
     CASE(a_listener_can_be_exported_and_imported),
+    CASE(an_imported_listener_hands_down_its_mode),
     {0},
 };
