@@ -121,14 +121,6 @@ static void receive_raw(struct owner *o, gs_stream s, struct con *c)
     make_passive(s, GS_PACKET_4);
 }
 
-static int put_back(gs_stream s, const uint8_t *p, size_t n)
-{
-    int e;
-    while ((e = gs_stream_unrecv(s, p, n)) == -EALREADY)
-        ;
-    return only_answers(e, GS_ECLOSED);
-}
-
 /* Some bytes out and in again, in two pieces. */
 static void take_and_put_back(struct owner *o, gs_stream s, struct con *c)
 {

@@ -105,6 +105,15 @@ static inline struct con *got_frame(uint64_t id, const uint8_t *p, size_t n, con
     return c;
 }
 
+/* Bytes that were received go back in front, in whoever's thread. */
+static inline int put_back(gs_stream s, const uint8_t *p, size_t n)
+{
+    int e;
+    while ((e = gs_stream_unrecv(s, p, n)) == -EALREADY)
+        ;
+    return only_answers(e, GS_ECLOSED);
+}
+
 /* In the end, all threads joined: an undisturbed connection has delivered every frame. */
 static inline long check_con(const struct con *c)
 {
