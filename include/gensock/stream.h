@@ -107,7 +107,9 @@ GS_API GS_MUST_USE int gs_stream_controlling_process(gs_stream s, gs_mailbox fro
 GS_API GS_MUST_USE int gs_stream_setopts(gs_stream s, const gs_opt *opts);
 GS_API GS_MUST_USE int gs_stream_getopts(gs_stream s, gs_opt *opts);
 
-/* inet:getstat/2: bytes and packets; sizes of packets: largest, mean, mean deviation; send_pend: bytes queued. */
+/* inet:getstat/2: bytes and packets; sizes of packets: largest, mean, mean deviation; send_pend: bytes queued, headers included.
+ * Exact for the owner's turn. Another thread may find the answers to the batch that the turn is just handling in send_pend and
+ * not in the counts yet, and the one being sent this moment in neither. */
 typedef struct {
     uint64_t recv_oct, recv_cnt, send_oct, send_cnt;
     uint64_t recv_max, recv_avg, recv_dvi, send_max, send_avg, send_pend;

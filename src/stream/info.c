@@ -30,6 +30,20 @@ int gs_stream_port(gs_stream s)
     return e < 0 ? e : gs_addr_port(&a);
 }
 
+/* What the turn corks is its own until the batch ends: it alone may read the cork's counts. */
+static const struct gsi_cork *cork_of(const struct stream *s, uint64_t id)
+{
+    return in_turn(s) && s->source.owner->current == id ? &s->source.owner->hot.cork : NULL;
+}
+
+/* Everything sent that the transport has not taken yet. */
+static size_t queued(const struct stream *s, uint64_t id)
+{
+    const struct gsi_cork *cork = s->corked && s->source.owner ? &s->source.owner->hot.cork : cork_of(s, id);
+    size_t corked = cork ? atomic_load_explicit(&cork->end, memory_order_acquire) - cork->sent : 0;
+    return out_len(s) + corked;
+}
+
 int gs_stream_getstat(gs_stream h, gs_stat *out)
 {
     if (!out)
@@ -38,18 +52,24 @@ int gs_stream_getstat(gs_stream h, gs_stat *out)
     int e = stream_lock(h, &s);
     if (e < 0)
         return e;
-    const struct stat_counters *c = &s->stat;
+    struct stat_counters c = s->stat;
+    const struct gsi_cork *cork = cork_of(s, h.id);
+    if (cork) {
+        c.send_oct += cork->bytes;
+        c.send_cnt += cork->count;
+        c.send_max = cork->longest > c.send_max ? cork->longest : c.send_max;
+    }
     *out = (gs_stat){
-        .recv_oct = c->recv_oct,
-        .recv_cnt = c->recv_cnt,
-        .recv_max = c->recv_max,
-        .recv_avg = c->recv_cnt ? c->recv_oct / c->recv_cnt : 0,
-        .recv_dvi = c->recv_cnt ? (uint64_t)(c->recv_deviations / (float)c->recv_cnt) : 0,
-        .send_oct = c->send_oct,
-        .send_cnt = c->send_cnt,
-        .send_max = c->send_max,
-        .send_avg = c->send_cnt ? c->send_oct / c->send_cnt : 0,
-        .send_pend = out_len(s),
+        .recv_oct = c.recv_oct,
+        .recv_cnt = c.recv_cnt,
+        .recv_max = c.recv_max,
+        .recv_avg = c.recv_cnt ? c.recv_oct / c.recv_cnt : 0,
+        .recv_dvi = c.recv_cnt ? (uint64_t)(c.recv_deviations / (float)c.recv_cnt) : 0,
+        .send_oct = c.send_oct,
+        .send_cnt = c.send_cnt,
+        .send_max = c.send_max,
+        .send_avg = c.send_cnt ? c.send_oct / c.send_cnt : 0,
+        .send_pend = queued(s, h.id),
     };
     stream_unlock(s);
     return 0;
@@ -82,7 +102,7 @@ int gs_stream_info(gs_stream h, gs_stream_info_t *out)
         .owner = {s->source.owner ? s->source.owner->id : 0},
         .active = s->active,
         .buffered = s->reader ? 0 : rx_len(s),
-        .queued = out_len(s),
+        .queued = queued(s, h.id),
         .fd = s->fd,
     };
     transport_name(s, out->transport, sizeof out->transport);

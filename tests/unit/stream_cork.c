@@ -54,16 +54,19 @@ static void send_frames(int n)
     assert_until(waiting_in_kernel(p.b) == n * 8, PAIR_WAIT_MS);
 }
 
-static void answer(int n)
+/* Frames first … first + n - 1 come and go back. */
+static void answer_from(unsigned first, unsigned n)
 {
     gs_msg m;
-    for (int i = 0; i < n; i++) {
+    for (unsigned i = first; i < first + n; i++) {
         assert_ok(gs_receive(p.mb, &m, PAIR_WAIT_MS));
         assert_int_equal(m.kind, GS_MSG_DATA);
         assert_memory_equal(m.packet.data.p, &i, 4);
         assert_ok(gs_stream_send(p.b, m.packet.data.p, m.packet.data.n));
     }
 }
+
+static void answer(unsigned n) { answer_from(0, n); }
 
 static void expect_answers(int n)
 {
@@ -164,6 +167,43 @@ static void flush_ends_a_cork(void **state)
     expect_answers(1);
 }
 
+/* The flusher may take the cork when this thread is held up; what is sent counts all the same. */
+static void the_turns_statistics_count_what_it_corked(void **state)
+{
+    (void)state;
+    enum { ANSWERS = 4, TRIES = 50 };
+    gs_msg m;
+    gs_stat stat;
+    gs_stream_info_t info;
+    bool stayed = false;
+    open_framed();
+    for (unsigned before = 0; before < TRIES * (ANSWERS + 1) && !stayed; before += ANSWERS + 1) {
+        send_frames(ANSWERS + 1);
+        fault_count();
+        for (unsigned i = 1; i <= ANSWERS; i++) {
+            answer_from(i - 1, 1);
+            assert_ok(gs_stream_getstat(p.b, &stat));
+            assert_int_equal(stat.send_cnt, before + i);
+            assert_int_equal(stat.send_oct, 4 * (before + i));
+            assert_int_equal(stat.send_max, 4);
+        }
+        assert_ok(gs_stream_info(p.b, &info));
+        stayed = writes() == 0;
+        fault_stop();
+        if (stayed) {
+            assert_int_equal(stat.send_pend, 8 * ANSWERS);
+            assert_int_equal(info.queued, 8 * ANSWERS);
+        }
+        answer_from(ANSWERS, 1);
+        assert_code(gs_receive(p.mb, &m, 0), GS_ETIMEOUT);
+        assert_ok(gs_stream_getstat(p.b, &stat));
+        assert_int_equal(stat.send_cnt, before + ANSWERS + 1);
+        assert_int_equal(stat.send_pend, 0);
+        expect_answers(ANSWERS + 1);
+    }
+    assert_true(stayed);
+}
+
 /* The owner got the first of five frames, answered, and does something else for long. */
 static void the_flusher_sends_what_an_absent_owner_corked(void **state)
 {
@@ -238,6 +278,7 @@ int main(void)
         TEST(sends_outside_a_batch_leave_one_by_one),
         TEST(a_cork_is_bounded),
         TEST(flush_ends_a_cork),
+        TEST(the_turns_statistics_count_what_it_corked),
         TEST(the_flusher_sends_what_an_absent_owner_corked),
         TEST(close_in_a_batch_sends_what_was_corked),
         TEST(shutdown_in_a_batch_comes_behind_what_was_corked),
