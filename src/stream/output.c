@@ -367,3 +367,15 @@ void output_uncork(struct stream *s, uint64_t id)
     if (mine)
         settle_cork(s);
 }
+
+int output_write_behind(struct stream *s, uint64_t id, const struct iovec *iov, int n)
+{
+    struct gsi_mailbox *mb = s->source.owner;
+    bool only_pieces = s->corked && mb && !atomic_load_explicit(&mb->hot.cork.end, memory_order_relaxed);
+    if (only_pieces) { /* they are in the queue: one write for all */
+        s->corked = false;
+        atomic_store_explicit(&mb->corked, 0, memory_order_relaxed);
+    } else
+        output_uncork(s, id);
+    return output_write(s, id, iov, n);
+}

@@ -156,10 +156,8 @@ static int write_behind_cork(struct stream *s, uint64_t id, const struct iovec *
 {
     struct gsi_mailbox *mb = s->source.owner;
     bool mine = gsi_in_turn(mb) && mb->current == id && atomic_load_explicit(&mb->hot.cork.end, memory_order_relaxed);
-    if (!mine) {
-        output_uncork(s, id); /* what the owner's turn sent before comes first */
-        return output_write(s, id, v, n);
-    }
+    if (!mine)
+        return output_write_behind(s, id, v, n); /* what the owner's turn sent before comes first */
     struct gsi_cork *cork = &mb->hot.cork;
     size_t body = total_of(v + 1, n - 1);
     uint32_t end = atomic_load_explicit(&cork->end, memory_order_relaxed);
@@ -170,8 +168,7 @@ static int write_behind_cork(struct stream *s, uint64_t id, const struct iovec *
         output_uncork(s, id);
         return s->send_error ? stream_end_code(s, s->send_error) : 0;
     }
-    output_uncork(s, id);
-    return output_write(s, id, v, n);
+    return output_write_behind(s, id, v, n);
 }
 
 static int send_queued(struct stream *s, uint64_t id, const struct iovec *v, int n, size_t body)

@@ -229,6 +229,8 @@ static inline int output_flush(struct stream *s, uint64_t id) { return output_wr
 void output_see_held(struct stream *s, uint64_t id);
 /* Locked. Ends the cork of the running batch: everything that points into the owner's memory leaves or is copied. */
 void output_uncork(struct stream *s, uint64_t id);
+/* Locked. The same, with iov behind it; as output_write. */
+int output_write_behind(struct stream *s, uint64_t id, const struct iovec *iov, int n);
 void output_free(struct stream *s);
 
 /* flusher.c */
