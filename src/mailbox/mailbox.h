@@ -106,6 +106,7 @@ struct gsi_hot {
     uint32_t claim_at, claims;
     const uint8_t *claim_bytes_end; /* behind the last claimed frame */
     void *claim_user;
+    _Atomic uint64_t once; /* the source whose {active, once} ends with the claimed frame, until that is taken: then, or else, 0 */
     bool more;           /* a whole frame follows those claimed */
     bool in_use;         /* `message` holds input that the current source has not delivered yet */
     uint32_t served;     /* messages of the current batch */
@@ -157,6 +158,13 @@ extern GSI_TLS struct gsi_mailbox *gsi_turn;
 static inline bool gsi_in_turn(const struct gsi_mailbox *mb)
 {
     return atomic_load_explicit(&mb->turn, memory_order_relaxed) == (uintptr_t)&gsi_turn;
+}
+
+/* Turn: what was claimed is the source's again, or lost with it. */
+static inline void gsi_hot_unclaim(struct gsi_hot *hot)
+{
+    hot->claim_at = hot->claims = 0;
+    atomic_store_explicit(&hot->once, 0, memory_order_relaxed);
 }
 
 /* Turn: the batch is over; what was corked has been taken, or its source is gone. */

@@ -397,6 +397,7 @@ static void show_claim(struct gsi_hot *hot, uint64_t id, gs_msg *m)
     m->packet.header = (gs_bytes){0};
     m->packet.data = (gs_bytes){hot->claim[hot->claim_at].p, hot->claim[hot->claim_at].n};
     hot->claim_at++;
+    atomic_store_explicit(&hot->once, 0, memory_order_relaxed);
 }
 
 /* The rest of the batch begun last time, if it is what is wanted. */

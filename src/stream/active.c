@@ -87,6 +87,22 @@ static void send_home(struct gsi_mailbox *mb, struct stream *s)
 
 /* ---- delivery ---- */
 
+/* next_frame(s, f) == 1, for the commonest type without a call. */
+static inline bool frame_here(const struct stream *s, struct frame *f)
+{
+    enum { HEAD = 4 };
+    uint32_t n = rx_len(s), most = s->profile->decoder.packet_size;
+    if (s->packet_now != GS_PACKET_4)
+        return next_frame(s, f) == 1;
+    if (n < HEAD)
+        return false;
+    f->start = s->rx + s->rx_at;
+    f->body.p = f->start + HEAD;
+    f->body.n = gsi_be32(f->start);
+    f->used = HEAD + f->body.n;
+    return f->used <= n && (!most || f->body.n <= most);
+}
+
 static uint32_t claim_any(struct gsi_hot *hot, struct stream *s, const uint8_t **at, const uint8_t *end, uint32_t limit)
 {
     uint32_t n = 0;
@@ -138,14 +154,19 @@ static uint32_t claim_length4(struct gsi_hot *hot, struct stream *s, const uint8
     return n;
 }
 
+/* A claim shows plain bytes, and all that is left of them would be one raw packet. */
+static bool claimable(const struct stream *s)
+{
+    return s->packet_now != GS_PACKET_RAW && s->packet_now < GS_PACKET_HTTP && !s->profile->header && !s->profile->debug;
+}
+
 /* Frames behind the one just taken, for the same lock. Never the last of {active, N}: the stream must not turn passive behind
  * frames that are still undelivered. */
 static void claim(struct gsi_mailbox *mb, struct stream *s)
 {
     struct gsi_hot *hot = &mb->hot;
-    hot->claim_at = hot->claims = 0;
-    if (s->packet_now == GS_PACKET_RAW || s->packet_now >= GS_PACKET_HTTP || s->profile->header || s->profile->debug ||
-        s->active == GS_ACTIVE_ONCE || s->active == GS_ACTIVE_FALSE)
+    gsi_hot_unclaim(hot);
+    if (!claimable(s) || s->active == GS_ACTIVE_ONCE || s->active == GS_ACTIVE_FALSE)
         return;
     uint32_t limit = GSI_CLAIMS;
     if (is_count(s) && (uint32_t)s->active - 1 < limit)
@@ -158,6 +179,31 @@ static void claim(struct gsi_mailbox *mb, struct stream *s)
         s->active -= (int32_t)hot->claims;
     hot->claim_user = s->user;
     hot->claim_bytes_end = s->rx + s->rx_at;
+}
+
+/* A handler sets {active, once} for each message. As in Erlang, a frame that is here already becomes the next message at once:
+ * one lock for both. Until it is received the stream still counts as {active, once}. */
+bool active_once_more(struct gsi_mailbox *mb, struct stream *s, uint64_t id)
+{
+    struct gsi_hot *hot = &mb->hot;
+    struct frame f;
+    if (s->source.owner != mb || !hot->more || hot->claim_at < hot->claims || hot->served >= BUDGET || !s->hot || s->reader ||
+        s->state != OPEN || s->tell_passive || s->tell_drained || !claimable(s) || !frame_here(s, &f))
+        return false;
+    s->rx_at += (uint32_t)f.used;
+    count_received(s, f.body.n);
+    s->active = GS_ACTIVE_FALSE;
+    hot->claim[0].p = f.body.p;
+    hot->claim[0].n = (uint32_t)f.body.n;
+    hot->claim[0].head = (uint32_t)(f.body.p - f.start);
+    hot->claim_at = 0;
+    hot->claims = 1;
+    hot->claim_user = s->user;
+    hot->claim_bytes_end = s->rx + s->rx_at;
+    hot->more = frame_here(s, &f);
+    hot->served++;
+    atomic_store_explicit(&hot->once, id, memory_order_relaxed);
+    return true;
 }
 
 static bool deliver_data(struct gsi_mailbox *mb, struct stream *s, uint64_t id, gs_msg *m)
@@ -185,7 +231,7 @@ static bool deliver_data(struct gsi_mailbox *mb, struct stream *s, uint64_t id, 
         s->tell_passive = true;
     }
     claim(mb, s);
-    mb->hot.more = rx_len(s) && next_frame(s, &f) == 1;
+    mb->hot.more = frame_here(s, &f);
     mb->hot.served += 1 + mb->hot.claims;
     return true;
 }
@@ -349,7 +395,8 @@ static void end_batch(struct gsi_mailbox *mb, struct stream *s, uint64_t id)
 {
     output_uncork(s, id);
     if (input_unclaim(s, id) < 0) {
-        mb->hot.claim_at = mb->hot.claims = 0;
+        s->active = mode_of(s);
+        gsi_hot_unclaim(&mb->hot);
         input_drop(s);
         input_ended(s, -ENOMEM);
     }
@@ -383,7 +430,7 @@ static void park(struct gsi_mailbox *mb, uint64_t id)
             end_batch(mb, s, id);
         stream_unlock(s);
     }
-    mb->hot.claim_at = mb->hot.claims = 0;
+    gsi_hot_unclaim(&mb->hot);
 }
 
 static void mute(struct gsi_mailbox *mb, uint64_t id, uint32_t events)

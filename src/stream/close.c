@@ -46,7 +46,7 @@ static void withdraw(struct stream *s, uint64_t id, int reason)
 static void settle(struct stream *s, uint64_t id)
 {
     if (in_turn(s) && s->source.owner->current == id)
-        s->source.owner->hot.claim_at = s->source.owner->hot.claims = 0;
+        gsi_hot_unclaim(&s->source.owner->hot);
     output_uncork(s, id);
     if (has_output(s) && !s->writer && s->state == OPEN)
         (void)output_flush(s, id);

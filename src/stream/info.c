@@ -100,7 +100,7 @@ int gs_stream_info(gs_stream h, gs_stream_info_t *out)
                  : s->eof == END_TOLD  ? GS_ENDED
                                        : GS_CONNECTED,
         .owner = {s->source.owner ? s->source.owner->id : 0},
-        .active = s->active,
+        .active = mode_of(s),
         .buffered = s->reader ? 0 : rx_len(s),
         .queued = queued(s, h.id),
         .fd = s->fd,

@@ -128,6 +128,8 @@ static void uncount(struct stream *s, const struct gsi_hot *hot)
     s->stat.recv_cnt -= frames;
     if (is_count(s))
         s->active += (int32_t)frames;
+    else
+        s->active = mode_of(s);
 }
 
 /* The kernel may be filling the input for a recv in another thread; that read does not block, so this is short. */
@@ -173,7 +175,7 @@ int input_unclaim(struct stream *s, uint64_t id)
         s->rx_end = s->rx_cap = (uint32_t)(n + rest);
     }
     uncount(s, hot);
-    hot->claim_at = hot->claims = 0;
+    gsi_hot_unclaim(hot);
     if (s->reader)
         gsi_wake(&s->source.object); /* they are for who waits */
     return 0;

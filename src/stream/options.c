@@ -83,6 +83,8 @@ static int check_active(const struct stream *s, int64_t value)
 
 static void set_active(struct stream *s, int64_t value)
 {
+    if (once_waits(s)) /* its message is told for sure; whatever mode follows is this one */
+        atomic_store_explicit(&s->source.owner->hot.once, 0, memory_order_relaxed);
     if (s->state == LISTENING)
         s->active = (int32_t)value;
     else if (value >= GS_ACTIVE_FALSE)
@@ -252,8 +254,13 @@ static int set_active_only(gs_stream h, int64_t value)
     int e = here ? 0 : stream_lock(h, &s);
     if (e < 0)
         return e;
-    if (here)
+    if (here) {
         s = (struct stream *)mb->current_source;
+        if (value == GS_ACTIVE_ONCE && active_once_more(mb, s, h.id)) {
+            stream_unlock(s);
+            return 0;
+        }
+    }
     e = s->reader ? 0 : input_unclaim(s, h.id);
     if (e == 0)
         e = check_active(s, value);
@@ -296,7 +303,7 @@ static int get_own(const struct stream *s, gs_opt *o)
 {
     const struct profile *p = s->profile;
     switch (o->name) {
-    case GS_OPT_ACTIVE: o->v.i = s->active; return 0;
+    case GS_OPT_ACTIVE: o->v.i = mode_of(s); return 0;
     case GS_OPT_ACCEPT: o->v.i = s->state == LISTENING ? s->more->listener->accept_mode : GS_ACTIVE_FALSE; return 0;
     case GS_OPT_PACKET: o->v.i = p->decoder.type; return 0;
     case GS_OPT_PACKET_SIZE: o->v.i = p->decoder.packet_size; return 0;

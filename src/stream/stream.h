@@ -117,7 +117,7 @@ struct stream {
     uint8_t *rx; /* undelivered input rx[rx_at..rx_end): in memory of the owner's turn (hot) or the stream's own */
     uint32_t rx_at, rx_end, rx_cap;
     int fd;
-    int32_t active; /* GS_ACTIVE_FALSE, _TRUE, _ONCE, or how many messages are left */
+    int32_t active; /* GS_ACTIVE_FALSE, _TRUE, _ONCE, or how many messages are left; told by mode_of */
     int16_t error;  /* why it ended: told before closed */
     int16_t send_error;
     struct stat_counters stat;
@@ -129,7 +129,17 @@ struct stream {
 
 extern const struct gsi_source_ops gsi_stream_ops;
 
-static inline bool is_active(const struct stream *s) { return s->active != GS_ACTIVE_FALSE; }
+/* The last frame of {active, once} is claimed and the owner has not received it. */
+static inline bool once_waits(const struct stream *s)
+{
+    const struct gsi_mailbox *mb = s->source.owner;
+    return mb && atomic_load_explicit(&mb->hot.once, memory_order_relaxed) == gsi_id(GSI_STREAM, &s->source.object);
+}
+static inline int32_t mode_of(const struct stream *s)
+{
+    return s->active == GS_ACTIVE_FALSE && once_waits(s) ? GS_ACTIVE_ONCE : s->active;
+}
+static inline bool is_active(const struct stream *s) { return mode_of(s) != GS_ACTIVE_FALSE; }
 static inline bool is_count(const struct stream *s) { return s->active < GS_ACTIVE_FALSE; }
 static inline uint32_t rx_len(const struct stream *s) { return s->rx_end - s->rx_at; }
 /* Something is queued, or the transport holds back what it took. */
@@ -298,6 +308,9 @@ uint32_t accept_muted_events(const struct stream *s);
 
 /* active.c */
 void active_changed(struct stream *s, uint64_t id);
+/* Locked, the current stream of mb, whose turn is the caller's. {active, once} is set, and its message is there: claimed. False:
+ * nothing was done. */
+bool active_once_more(struct gsi_mailbox *mb, struct stream *s, uint64_t id);
 
 /* options.c */
 /* Applies the stream's own options of a list to a profile and a stream under construction. */
