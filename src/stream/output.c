@@ -68,10 +68,14 @@ int output_add_ref(struct stream *s, const void *p, size_t n)
     if (e < 0)
         return e;
     struct output *o = s->out;
+    o->ref_bytes += n;
+    if (o->refs && o->ref[o->refs - 1].at == o->end && o->ref[o->refs - 1].p + o->ref[o->refs - 1].n == p) {
+        o->ref[o->refs - 1].n += n; /* goes on where the last one ends */
+        return 0;
+    }
     o->ref[o->refs].at = o->end;
     o->ref[o->refs].p = p;
     o->ref[o->refs++].n = n;
-    o->ref_bytes += n;
     return 0;
 }
 

@@ -83,6 +83,13 @@ static bool open_cork(struct stream *s, const struct iovec *v, int n, size_t bod
     return true;
 }
 
+/* What is sent came in with the same header in front of it, so both are one piece of the read buffer. */
+static bool comes_with_header(const struct stream *s, const struct iovec *v)
+{
+    const uint8_t *hot = s->source.owner->hot.p, *p = v[1].iov_base;
+    return (size_t)(p - hot) >= v[0].iov_len && !memcmp(p - v[0].iov_len, v[0].iov_base, v[0].iov_len);
+}
+
 /* A long payload out of the read buffer is not copied. v[0] is the header. */
 static int refer(struct stream *s, uint64_t id, const struct iovec *v, int n)
 {
@@ -91,6 +98,8 @@ static int refer(struct stream *s, uint64_t id, const struct iovec *v, int n)
         if (e < 0 || s->stuck)
             return e < 0 ? e : output_append(s, v, n);
     }
+    if (comes_with_header(s, v))
+        return output_add_ref(s, (const uint8_t *)v[1].iov_base - v[0].iov_len, v[0].iov_len + v[1].iov_len);
     int e = output_append(s, v, 1);
     return e < 0 ? e : output_add_ref(s, v[1].iov_base, v[1].iov_len);
 }
