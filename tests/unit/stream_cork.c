@@ -104,6 +104,43 @@ static void a_long_batch_takes_few_writes(void **state)
     expect_answers(500);
 }
 
+/* Long answers out of the read buffer are not copied, and leave together all the same: with other bytes in front (a header of
+ * their own) and as they came. */
+static void long_echoes_of_a_batch_leave_in_one_write(void **state)
+{
+    (void)state;
+    enum { LONG = 9000, N = 5, FRAME = LONG + 4 };
+    static uint8_t wire[N * FRAME], got[LONG];
+    gs_msg m;
+    for (int i = 0; i < N; i++) {
+        wire[i * FRAME + 2] = LONG >> 8;
+        wire[i * FRAME + 3] = LONG & 255;
+        memset(wire + i * FRAME + 4, 'a' + i, LONG);
+    }
+    for (size_t cut = 0; cut < 2; cut++) {
+        open_framed();
+        gs_opt raw[] = {GS_INT(PACKET, GS_PACKET_RAW), {.name = GS_OPT_END}}, four[] = {GS_INT(PACKET, GS_PACKET_4), {.name = GS_OPT_END}};
+        assert_ok(gs_stream_setopts(p.a, raw));
+        assert_ok(gs_stream_send(p.a, wire, sizeof wire));
+        assert_ok(gs_stream_setopts(p.a, four));
+        assert_until(waiting_in_kernel(p.b) == sizeof wire, PAIR_WAIT_MS);
+        fault_count();
+        long w = writes();
+        for (int i = 0; i < N; i++) {
+            assert_ok(gs_receive(p.mb, &m, PAIR_WAIT_MS));
+            assert_int_equal(m.packet.data.n, LONG);
+            assert_int_equal(writes() - w, 0);
+            assert_ok(gs_stream_send(p.b, m.packet.data.p, LONG - cut));
+        }
+        assert_int_equal(writes() - w, 1);
+        for (int i = 0; i < N; i++) {
+            assert_code(gs_stream_recv(p.a, got, sizeof got, 0, PAIR_WAIT_MS), (int)(LONG - cut));
+            assert_memory_equal(got, wire + i * FRAME + 4, LONG - cut);
+        }
+        tcp_pair_close(&p);
+    }
+}
+
 static void the_reply_to_one_frame_leaves_at_once(void **state)
 {
     (void)state;
@@ -274,6 +311,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(replies_to_a_batch_leave_in_one_write),
         TEST(a_long_batch_takes_few_writes),
+        TEST(long_echoes_of_a_batch_leave_in_one_write),
         TEST(the_reply_to_one_frame_leaves_at_once),
         TEST(sends_outside_a_batch_leave_one_by_one),
         TEST(a_cork_is_bounded),

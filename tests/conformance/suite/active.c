@@ -62,6 +62,75 @@ static void once_rearmed_in_the_handler_delivers_all(struct world *w)
     expect_nothing(w->mb);
 }
 
+/* Its frame is there already, and may be on its way to the mailbox: until it is received the mode is once all the same. */
+static void once_in_the_handler_is_once_until_received(struct world *w)
+{
+    char got[8];
+    framed_pair(w, GS_ACTIVE_FALSE);
+    assert_ok(gs_stream_unrecv(w->b, "\1a\1b\1c", 6));
+    SET(w->b, ACTIVE, GS_ACTIVE_ONCE);
+    expect_packet(w->mb, w->b, "a");
+    SET(w->b, ACTIVE, GS_ACTIVE_ONCE);
+    assert_int_equal(GET(w->b, ACTIVE), GS_ACTIVE_ONCE);
+    assert_code(gs_stream_recv(w->b, got, sizeof got, 0, 0), -EINVAL);
+    SET(w->b, ACTIVE, GS_ACTIVE_ONCE); /* twice is once */
+    expect_packet(w->mb, w->b, "b");
+    assert_int_equal(GET(w->b, ACTIVE), GS_ACTIVE_FALSE);
+    expect_nothing(w->mb);
+    recv_one(w->b, "c");
+}
+
+static void once_in_the_handler_is_taken_back(struct world *w)
+{
+    framed_pair(w, GS_ACTIVE_FALSE);
+    assert_ok(gs_stream_unrecv(w->b, "\1a\1b\1c\1d\0\1e", 11));
+    SET(w->b, ACTIVE, GS_ACTIVE_ONCE);
+    expect_packet(w->mb, w->b, "a");
+    SET(w->b, ACTIVE, GS_ACTIVE_ONCE);
+    SET(w->b, ACTIVE, GS_ACTIVE_FALSE);
+    expect_nothing(w->mb);
+    recv_one(w->b, "b");
+    SET(w->b, ACTIVE, GS_ACTIVE_ONCE);
+    expect_packet(w->mb, w->b, "c");
+    SET(w->b, ACTIVE, GS_ACTIVE_ONCE);
+    assert_ok(gs_stream_unrecv(w->b, "\1C", 2));
+    assert_int_equal(GET(w->b, ACTIVE), GS_ACTIVE_ONCE);
+    expect_packet(w->mb, w->b, "C");
+    SET(w->b, ACTIVE, GS_ACTIVE_ONCE);
+    expect_packet(w->mb, w->b, "d");
+    SET(w->b, ACTIVE, GS_ACTIVE_ONCE); /* an empty packet, and one of 'e' */
+    SET(w->b, PACKET, GS_PACKET_2);
+    expect_packet(w->mb, w->b, "e");
+    expect_nothing(w->mb);
+    assert_int_equal(GET(w->b, ACTIVE), GS_ACTIVE_FALSE);
+}
+
+static void once_in_the_handler_and_close_tells_nothing(struct world *w)
+{
+    framed_pair(w, GS_ACTIVE_FALSE);
+    assert_ok(gs_stream_unrecv(w->b, "\1a\1b", 4));
+    SET(w->b, ACTIVE, GS_ACTIVE_ONCE);
+    expect_packet(w->mb, w->b, "a");
+    SET(w->b, ACTIVE, GS_ACTIVE_ONCE);
+    assert_ok(gs_stream_close(w->b));
+    expect_nothing(w->mb);
+}
+
+static void once_in_the_handler_moves_to_the_next_owner(struct world *w)
+{
+    framed_pair(w, GS_ACTIVE_FALSE);
+    assert_ok(gs_stream_unrecv(w->b, "\1a\1b\1c", 6));
+    SET(w->b, ACTIVE, GS_ACTIVE_ONCE);
+    expect_packet(w->mb, w->b, "a");
+    SET(w->b, ACTIVE, GS_ACTIVE_ONCE);
+    assert_ok(gs_stream_controlling_process(w->b, w->mb, w->ma));
+    assert_int_equal(GET(w->b, ACTIVE), GS_ACTIVE_ONCE);
+    expect_nothing(w->mb);
+    expect_packet(w->ma, w->b, "b");
+    expect_nothing(w->ma);
+    assert_int_equal(GET(w->b, ACTIVE), GS_ACTIVE_FALSE);
+}
+
 static void n_counts_down_and_tells_passive(struct world *w)
 {
     gs_msg m;
@@ -377,6 +446,10 @@ CASES(active) = {
     CASE(true_delivers_all),
     CASE(once_delivers_one_and_is_passive),
     CASE(once_rearmed_in_the_handler_delivers_all),
+    CASE(once_in_the_handler_is_once_until_received),
+    CASE(once_in_the_handler_is_taken_back),
+    CASE(once_in_the_handler_and_close_tells_nothing),
+    CASE(once_in_the_handler_moves_to_the_next_owner),
     CASE(n_counts_down_and_tells_passive),
     CASE(n_adds_to_what_is_left),
     CASE(n_down_to_0_tells_passive_at_once),
