@@ -460,6 +460,8 @@ void active_changed(struct stream *s, uint64_t id)
 {
     if (!s->source.owner || s->reader || s->state != OPEN)
         return;
+    if (is_active(s) && s->rx && !s->hot && !rx_len(s))
+        input_drop(s); /* what recv kept for a long packet */
     struct frame f;
     bool data = is_active(s) && (next_frame(s, &f) != 0 || s->eof == END_SEEN);
     bool silent = is_active(s) && (descriptorless(s) || stream_buffered_above(s));

@@ -11,7 +11,11 @@
 
 #include "stream/stream.h"
 
-enum { READ_ROOM = 16 * 1024 };
+enum {
+    READ_ROOM = 16 * 1024,
+    KEEP_MAX = 1024 * 1024, /* memory of longer packets than these is not kept for the next one */
+    KEEP_MS = 100,          /* nor any that nothing has come for so long */
+};
 
 struct request {
     uint8_t *buf;
@@ -24,6 +28,14 @@ static void reader_left(struct stream *s, uint64_t id)
 {
     s->reader = false;
     active_changed(s, id);
+}
+
+/* An idle stream owns no buffer. That of a long packet stays for the next one while a recv is not known to wait in vain: to get
+ * such memory from the kernel each time costs several times what copying the packet does. */
+static void let_go(struct stream *s, bool idle)
+{
+    if (!rx_len(s) && (idle || s->rx_cap <= READ_ROOM || s->rx_cap > KEEP_MAX))
+        input_drop(s);
 }
 
 /* Copies a whole packet and decodes it there. */
@@ -77,12 +89,11 @@ static int from_input(struct stream *s, const struct request *r, ssize_t *result
         r->packet->data = (gs_bytes){r->buf, (size_t)*result};
         r->packet->header = (gs_bytes){0};
     }
-    if (!rx_len(s))
-        input_drop(s);
+    let_go(s, false);
     return 1;
 }
 
-/* How much to read at most; never 0, for that would read as the end. */
+/* How much there must be room for; never 0, for that would read as the end. */
 static size_t room_for(const struct stream *s, const struct request *r)
 {
     uint32_t have = rx_len(s);
@@ -90,6 +101,12 @@ static size_t room_for(const struct stream *s, const struct request *r)
         return r->length ? r->length - have : r->cap && r->cap < READ_ROOM ? r->cap : READ_ROOM;
     size_t goal = input_goal(s);
     return goal > have ? goal - have : READ_ROOM;
+}
+
+/* Frames: what fits, for more may have come than the one that is wanted. Raw: what was asked for, and the rest stays the kernel's. */
+static size_t room_to_read(const struct stream *s, const struct request *r)
+{
+    return s->packet_now == GS_PACKET_RAW ? room_for(s, r) : s->rx_cap - s->rx_end;
 }
 
 /* Locked -> reads unlocked -> locked. The bytes; 0: the end or nothing now (*nothing). -ENOMEM, GS_ECLOSED. */
@@ -124,14 +141,23 @@ static ssize_t read_some(struct stream *s, uint64_t id, uint8_t *to, size_t room
     return k > 0 ? k : 0;
 }
 
-/* Locked. Waits for bytes with the reader bit set, so that the owner keeps away. */
-static int wait_for_input(struct stream *s, uint64_t id, uint64_t deadline)
+/* Locked. Waits for bytes with the reader bit set, so that the owner keeps away. *keep: until when an empty buffer is held on
+ * to; 0 at first. */
+static int wait_for_input(struct stream *s, uint64_t id, uint64_t deadline, uint64_t *keep)
 {
+    bool kept = s->rx && !rx_len(s);
+    if (kept && !*keep)
+        *keep = gsi_deadline(KEEP_MS);
+    uint64_t until = kept && *keep < deadline ? *keep : deadline;
     s->reader = true;
-    int e = stream_wait(s, POLLIN, deadline);
+    int e = stream_wait(s, POLLIN, until);
     if (gsi_dying(&s->source.object)) {
         s->reader = false;
         return GS_ECLOSED;
+    }
+    if (e == GS_ETIMEOUT) {
+        let_go(s, true);
+        e = until < deadline ? 0 : e;
     }
     reader_left(s, id);
     return e;
@@ -168,7 +194,7 @@ static int check_receivable(struct stream *s, uint64_t id, uint64_t deadline)
 static ssize_t recv_locked(struct stream *s, uint64_t id, const struct request *r, int timeout_ms)
 {
     bool nothing = false;
-    uint64_t deadline = 0;
+    uint64_t deadline = 0, keep = 0;
     int e = check_receivable(s, id, 0);
     if (e == GS_ETIMEOUT) /* a handshake that takes its time */
         e = check_receivable(s, id, deadline = gsi_deadline(timeout_ms));
@@ -185,10 +211,12 @@ static ssize_t recv_locked(struct stream *s, uint64_t id, const struct request *
         if (s->eof != NOT_ENDED)
             return s->eof == END_TOLD ? GS_ECLOSED : tell_end(s);
         if (nothing) {
-            if (!deadline && !(deadline = gsi_deadline(timeout_ms)))
+            if (!deadline && !(deadline = gsi_deadline(timeout_ms))) {
+                let_go(s, true);
                 return GS_ETIMEOUT;
+            }
             output_uncork(s, id); /* the peer may wait for what is corked */
-            e = wait_for_input(s, id, deadline);
+            e = wait_for_input(s, id, deadline, &keep);
             if (e < 0)
                 return e;
             nothing = false;
@@ -199,7 +227,7 @@ static ssize_t recv_locked(struct stream *s, uint64_t id, const struct request *
         if (!straight && (e = input_reserve(s, room_for(s, r))) < 0)
             return e;
         ssize_t k = straight ? read_some(s, id, r->buf, r->cap, &nothing)
-                             : read_some(s, id, s->rx + s->rx_end, room_for(s, r), &nothing);
+                             : read_some(s, id, s->rx + s->rx_end, room_to_read(s, r), &nothing);
         if (k < 0)
             return k;
         if (straight && k > 0) {
@@ -209,8 +237,7 @@ static ssize_t recv_locked(struct stream *s, uint64_t id, const struct request *
             }
             return k;
         }
-        if (!straight && !rx_len(s) && s->rx && !s->hot)
-            input_drop(s); /* an idle stream owns no buffer */
+        let_go(s, false);
     }
 }
 
