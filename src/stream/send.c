@@ -49,10 +49,11 @@ static bool batch_goes_on(const struct stream *s, uint64_t id)
     return in_turn(s) && s->source.owner->current == id && frames_to_come(&s->source.owner->hot);
 }
 
-static bool points_into_hot(const struct stream *s, const void *p)
+/* In the owner's turn. A payload that stays where it is until the batch ends, and is long enough to be referred to. */
+static bool is_long_echo(const struct stream *s, const struct iovec *v, int n, size_t body)
 {
-    uintptr_t at = (uintptr_t)p, hot = (uintptr_t)s->source.owner->hot.p;
-    return at >= hot && at < hot + GSI_HOT;
+    uintptr_t at = (uintptr_t)v[n - 1].iov_base, hot = (uintptr_t)s->source.owner->hot.p;
+    return n == 2 && body >= REF_MIN && at >= hot && at < hot + GSI_HOT;
 }
 
 /* Writes a message into the cork and publishes it; there is room. */
@@ -114,7 +115,7 @@ static int cork(struct stream *s, uint64_t id, const struct iovec *v, int n, siz
             output_uncork(s, id);
         if (s->stuck || s->send_error)
             return output_write(s, id, v, n);
-        e = n == 2 && body >= REF_MIN && points_into_hot(s, v[1].iov_base) ? refer(s, id, v, n) : output_append(s, v, n);
+        e = is_long_echo(s, v, n, body) ? refer(s, id, v, n) : output_append(s, v, n);
     }
     if (e == 0 && !s->corked) {
         s->corked = true;
@@ -160,22 +161,24 @@ static int wait_for_room(struct stream *s, uint64_t id)
     return s->send_error ? stream_end_code(s, s->send_error) : 0;
 }
 
-/* The answer to the last frame, or one too long to wait: what is corked goes out in front of it. */
-static int write_behind_cork(struct stream *s, uint64_t id, const struct iovec *v, int n)
+/* The answer to the last frame, or one too long to wait: what is corked goes out in front of it, in one write with it if it can. */
+static int write_behind_cork(struct stream *s, uint64_t id, const struct iovec *v, int n, size_t body)
 {
     struct gsi_mailbox *mb = s->source.owner;
-    bool mine = gsi_in_turn(mb) && mb->current == id && atomic_load_explicit(&mb->hot.cork.end, memory_order_relaxed);
-    if (!mine)
-        return output_write_behind(s, id, v, n); /* what the owner's turn sent before comes first */
-    struct gsi_cork *cork = &mb->hot.cork;
-    size_t body = total_of(v + 1, n - 1);
-    uint32_t end = atomic_load_explicit(&cork->end, memory_order_relaxed);
-    if (n == 2 && body < REF_MIN && s->corked && !s->stuck && cork->header == v[0].iov_len && end + 4 + body <= GSI_CORK) {
-        put_into_cork(cork, v[0].iov_base, cork->header, v[1].iov_base, body); /* one write for all of it */
-        cork->count--;
-        cork->bytes -= (uint32_t)body;
-        output_uncork(s, id);
-        return s->send_error ? stream_end_code(s, s->send_error) : 0;
+    if (s->corked && !s->stuck && n == 2 && gsi_in_turn(mb) && mb->current == id) {
+        struct gsi_cork *cork = &mb->hot.cork;
+        uint32_t end = atomic_load_explicit(&cork->end, memory_order_relaxed);
+        if (end && body < REF_MIN && cork->header == v[0].iov_len && end + 4 + body <= GSI_CORK) {
+            put_into_cork(cork, v[0].iov_base, cork->header, v[1].iov_base, body);
+            cork->count--;
+            cork->bytes -= (uint32_t)body;
+            output_uncork(s, id);
+            return s->send_error ? stream_end_code(s, s->send_error) : 0;
+        }
+        if (!end && is_long_echo(s, v, n, body)) {
+            int e = refer(s, id, v, n);
+            return e < 0 ? e : output_write_behind(s, id, NULL, 0);
+        }
     }
     return output_write_behind(s, id, v, n);
 }
@@ -196,7 +199,7 @@ static int send_queued(struct stream *s, uint64_t id, const struct iovec *v, int
     else if (room && batch_goes_on(s, id))
         e = cork(s, id, v, n, body, &counted);
     else
-        e = write_behind_cork(s, id, v, n);
+        e = write_behind_cork(s, id, v, n, body);
     if (e < 0)
         return e;
     if (!counted)
