@@ -1,5 +1,6 @@
 /* What leaves when: replies of a batch in one write, delay_send, and the flusher for owners that went away. The kernel's calls
  * are counted through the seam. runner: serial */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -104,40 +105,76 @@ static void a_long_batch_takes_few_writes(void **state)
     expect_answers(500);
 }
 
-/* Long answers out of the read buffer are not copied, and leave together all the same: with other bytes in front (a header of
- * their own) and as they came. */
+enum { LONG = 9000, LONGS = 5, LONG_FRAME = LONG + 4 };
+
+/* So many long frames, of 'a', 'b' …, leave a at once, and are all there for b. */
+static void send_long_frames(void)
+{
+    static uint8_t wire[LONGS * LONG_FRAME];
+    for (int i = 0; i < LONGS; i++) {
+        wire[i * LONG_FRAME + 2] = LONG >> 8;
+        wire[i * LONG_FRAME + 3] = LONG & 255;
+        memset(wire + i * LONG_FRAME + 4, 'a' + i, LONG);
+    }
+    gs_opt raw[] = {GS_INT(PACKET, GS_PACKET_RAW), {.name = GS_OPT_END}}, four[] = {GS_INT(PACKET, GS_PACKET_4), {.name = GS_OPT_END}};
+    assert_ok(gs_stream_setopts(p.a, raw));
+    assert_ok(gs_stream_send(p.a, wire, sizeof wire));
+    assert_ok(gs_stream_setopts(p.a, four));
+    assert_until(waiting_in_kernel(p.b) == sizeof wire, PAIR_WAIT_MS);
+}
+
+/* Each but for its last `less` bytes. */
+static void answer_long(size_t less)
+{
+    gs_msg m;
+    for (int i = 0; i < LONGS; i++) {
+        assert_ok(gs_receive(p.mb, &m, PAIR_WAIT_MS));
+        assert_int_equal(m.packet.data.n, LONG);
+        assert_ok(gs_stream_send(p.b, m.packet.data.p, LONG - less));
+    }
+}
+
+static void expect_long_answers(size_t less)
+{
+    static uint8_t got[LONG], want[LONG];
+    for (int i = 0; i < LONGS; i++) {
+        memset(want, 'a' + i, LONG);
+        assert_code(gs_stream_recv(p.a, got, sizeof got, 0, PAIR_WAIT_MS), (int)(LONG - less));
+        assert_memory_equal(got, want, LONG - less);
+    }
+}
+
+/* They are not copied: as they came they are one piece of the read buffer, shorter by a byte each has a header of its own. */
 static void long_echoes_of_a_batch_leave_in_one_write(void **state)
 {
     (void)state;
-    enum { LONG = 9000, N = 5, FRAME = LONG + 4 };
-    static uint8_t wire[N * FRAME], got[LONG];
-    gs_msg m;
-    for (int i = 0; i < N; i++) {
-        wire[i * FRAME + 2] = LONG >> 8;
-        wire[i * FRAME + 3] = LONG & 255;
-        memset(wire + i * FRAME + 4, 'a' + i, LONG);
-    }
-    for (size_t cut = 0; cut < 2; cut++) {
-        open_framed();
-        gs_opt raw[] = {GS_INT(PACKET, GS_PACKET_RAW), {.name = GS_OPT_END}}, four[] = {GS_INT(PACKET, GS_PACKET_4), {.name = GS_OPT_END}};
-        assert_ok(gs_stream_setopts(p.a, raw));
-        assert_ok(gs_stream_send(p.a, wire, sizeof wire));
-        assert_ok(gs_stream_setopts(p.a, four));
-        assert_until(waiting_in_kernel(p.b) == sizeof wire, PAIR_WAIT_MS);
+    open_framed();
+    for (size_t less = 0; less < 2; less++) {
+        send_long_frames();
         fault_count();
+        answer_long(less);
         long w = writes();
-        for (int i = 0; i < N; i++) {
-            assert_ok(gs_receive(p.mb, &m, PAIR_WAIT_MS));
-            assert_int_equal(m.packet.data.n, LONG);
-            assert_int_equal(writes() - w, 0);
-            assert_ok(gs_stream_send(p.b, m.packet.data.p, LONG - cut));
-        }
-        assert_int_equal(writes() - w, 1);
-        for (int i = 0; i < N; i++) {
-            assert_code(gs_stream_recv(p.a, got, sizeof got, 0, PAIR_WAIT_MS), (int)(LONG - cut));
-            assert_memory_equal(got, wire + i * FRAME + 4, LONG - cut);
-        }
-        tcp_pair_close(&p);
+        fault_stop();
+        assert_int_equal(w, 1);
+        expect_long_answers(less);
+    }
+}
+
+/* What the kernel does not take leaves the read buffer before that is read into again. */
+static void long_echoes_that_the_kernel_refuses_arrive_whole(void **state)
+{
+    (void)state;
+    open_framed();
+    for (size_t less = 0; less < 2; less++) {
+        send_long_frames();
+        fault_fail_call(less ? FAULT_sendmsg : FAULT_send, 1, 1, EAGAIN);
+        answer_long(less);
+        long fired = fault_stop();
+        send_frames(3);
+        answer(3);
+        assert_int_equal(fired, 1);
+        expect_long_answers(less);
+        expect_answers(3);
     }
 }
 
@@ -312,6 +349,7 @@ int main(void)
         TEST(replies_to_a_batch_leave_in_one_write),
         TEST(a_long_batch_takes_few_writes),
         TEST(long_echoes_of_a_batch_leave_in_one_write),
+        TEST(long_echoes_that_the_kernel_refuses_arrive_whole),
         TEST(the_reply_to_one_frame_leaves_at_once),
         TEST(sends_outside_a_batch_leave_one_by_one),
         TEST(a_cork_is_bounded),
