@@ -96,8 +96,8 @@ GS_API int gs_stream_shutdown(gs_stream s, gs_how how);
 GS_API int gs_stream_close(gs_stream s);
 
 /* gen_tcp:controlling_process/2: moves the stream and its undelivered input, atomically and in order. GS_ENOTOWNER: `from` does
- * not own it, or the caller does not have from's turn while one exists. GS_EBADARG: `to` is none or gone. A stream without
- * owner: from is GS_NO_MAILBOX, and the first caller wins. */
+ * not own it, or the caller does not have from's turn while one exists. GS_EBADARG: `to` is none or gone. -ENOMEM. After an error
+ * the owner is who it was. A stream without owner: from is GS_NO_MAILBOX, and the first caller wins. */
 GS_API GS_MUST_USE int gs_stream_controlling_process(gs_stream s, gs_mailbox from, gs_mailbox to);
 
 /* inet:setopts/2, getopts/2. -EINVAL: an option or value; -ENOTSUP: the transport has it not; -ENOMEM; or what the kernel

@@ -111,6 +111,12 @@ int accept_watch(struct stream *s, uint64_t id)
     return stream_arm(s, id, own ? EPOLLIN : 0);
 }
 
+void accept_keep_watching(struct stream *s, uint64_t id)
+{
+    if (accept_watch(s, id) < 0)
+        stream_look_again(s, id);
+}
+
 static bool is_owner(const struct stream *s, uint64_t mailbox) { return s->source.owner && s->source.owner->id == mailbox; }
 
 static bool has_pending(const struct stream *s, uint64_t mailbox)
@@ -190,13 +196,13 @@ void accept_left(struct stream *s, uint64_t id, uint64_t mailbox)
             at = &(*at)->next;
 }
 
-int accept_arrived(struct stream *s, uint64_t id)
+void accept_arrived(struct stream *s, uint64_t id)
 {
     uint64_t owner = s->source.owner->id;
     listener_of(s)->resting = false; /* its timer stayed with the old owner */
     if (has_pending(s, owner) && !descriptorless(s))
         (void)gsi_mailbox_watch(owner, s->fd, id, 0, true);
-    return accept_watch(s, id);
+    accept_keep_watching(s, id);
 }
 
 uint32_t accept_muted_events(const struct stream *s)
@@ -292,7 +298,7 @@ bool accept_serve(struct stream *s, uint64_t id, struct gsi_mailbox *mb, uint32_
     if (l->accept_mode != GS_ACTIVE_FALSE && !l->resting && accept_message(s, id, mb, m))
         return true;
     if (!descriptorless(s))
-        (void)accept_watch(s, id); /* a selective receive or a rest may have silenced it */
+        accept_keep_watching(s, id); /* a selective receive or a rest may have silenced it */
     return false;
 }
 

@@ -10,7 +10,7 @@
 
 #include "stream/stream.h"
 
-enum { BUDGET = 64, RETRY_MS = 5, SWAP_MIN = 4096 };
+enum { BUDGET = 64, SWAP_MIN = 4096 };
 
 static void message(gs_msg *m, gs_msg_kind kind, const struct stream *s, uint64_t id, int error)
 {
@@ -367,8 +367,8 @@ static bool serve_stream(struct gsi_mailbox *mb, struct stream *s, uint64_t id, 
     }
     if (silent || events & (EPOLLIN | EPOLLHUP | EPOLLERR) || stream_buffered_above(s))
         return read_and_deliver(mb, s, id, m);
-    if (stream_arm(s, id, s->armed | EPOLLIN) < 0 && gsi_source_wake_at(&s->source, id, gsi_deadline(RETRY_MS)) < 0)
-        gsi_source_ready(&s->source, id); /* no memory for the watch, nor for a timer */
+    if (stream_arm(s, id, s->armed | EPOLLIN) < 0)
+        stream_look_again(s, id);
     return false;
 }
 

@@ -239,9 +239,10 @@ static int set_locked(struct stream *s, uint64_t id, const gs_opt *opts)
         return e;
     }
     commit(s, opts, p);
-    if (s->state == LISTENING)
-        return accept_watch(s, id);
-    look_again(s, id);
+    if (s->state != LISTENING)
+        look_again(s, id);
+    else if (s->source.owner)
+        accept_keep_watching(s, id);
     return 0;
 }
 

@@ -34,8 +34,8 @@ static int leave(struct stream *s, uint64_t id)
     return 0;
 }
 
-/* Locked, under the new owner. Watched, and on its lists, as it was under the old one. */
-static int arrive(struct stream *s, uint64_t id, uint32_t armed)
+/* Locked, under the new owner. Watched, and on its lists, as it was under the old one; what cannot be watched now will be. */
+static void arrive(struct stream *s, uint64_t id, uint32_t armed)
 {
     if (s->more && s->more->io) { /* what it told the old owner may not have been looked at */
         stream_io_owner(s, s->source.owner);
@@ -45,17 +45,19 @@ static int arrive(struct stream *s, uint64_t id, uint32_t armed)
         gsi_source_list(&s->source, id, GSI_OUTPUT);
         flusher_watch(s->source.owner);
     }
-    if (s->state == LISTENING)
-        return accept_arrived(s, id);
+    if (s->state == LISTENING) {
+        accept_arrived(s, id);
+        return;
+    }
     if (s->state == OPEN) /* what left or got stuck on the way is not in `armed` */
         armed = (armed & EPOLLIN) | (s->stuck ? EPOLLOUT : 0);
-    int e = stream_arm(s, id, armed);
+    if (stream_arm(s, id, armed) < 0)
+        stream_look_again(s, id);
     active_changed(s, id);
     if (s->state == OPENING && s->more->opening)
         s->more->opening->timer_set = false; /* it stayed with the old owner */
     if (s->tell_open || (s->state == OPENING && s->more->opening))
         gsi_source_ready(&s->source, id);
-    return e;
 }
 
 static int give(struct stream *s, uint64_t id, gs_mailbox to)
@@ -69,10 +71,11 @@ static int give(struct stream *s, uint64_t id, gs_mailbox to)
     e = gsi_source_adopt(&s->source, id, to);
     if (e < 0) { /* `to` died meanwhile; the old owner stands, for this is its turn */
         if (back.id && gsi_source_adopt(&s->source, id, back) == 0)
-            (void)arrive(s, id, armed);
+            arrive(s, id, armed);
         return GS_EBADARG;
     }
-    return arrive(s, id, armed);
+    arrive(s, id, armed);
+    return 0;
 }
 
 int gs_stream_controlling_process(gs_stream h, gs_mailbox from, gs_mailbox to)

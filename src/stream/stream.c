@@ -11,6 +11,8 @@
 /* inet_drv's: INET_HIGH_WATERMARK, INET_LOW_WATERMARK, the user-level buffer of inet:setopts/2 */
 enum { HIGH_WATERMARK = 8192, LOW_WATERMARK = 4096, BUFFER = 1460, HANDSHAKE_MS = 10000 };
 
+enum { RETRY_MS = 5 };
+
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void init(void)
@@ -92,6 +94,12 @@ int stream_arm(struct stream *s, uint64_t id, uint32_t events)
     if (e == 0)
         s->armed = (uint8_t)events;
     return e;
+}
+
+void stream_look_again(struct stream *s, uint64_t id)
+{
+    if (gsi_source_wake_at(&s->source, id, gsi_deadline(RETRY_MS)) < 0)
+        gsi_source_ready(&s->source, id); /* no memory for a timer either */
 }
 
 int stream_wait(struct stream *s, short events, uint64_t deadline_ns)

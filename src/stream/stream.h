@@ -173,6 +173,8 @@ struct profile *profile_ref(struct profile *p);
 void profile_unref(struct profile *p);
 /* Locked. Watches for events (EPOLLIN, EPOLLOUT) in the owner's set; 0 takes it out. */
 int stream_arm(struct stream *s, uint64_t id, uint32_t events);
+/* Locked, owned. The kernel had no memory for a watch, and nobody can be told: the owner serves the stream again soon. */
+void stream_look_again(struct stream *s, uint64_t id);
 /* Locked. Waits (wait.h) for the descriptor or, without one, for the transport's word; events 0: for a wake only. */
 int stream_wait(struct stream *s, short events, uint64_t deadline_ns);
 /* Bytes readable above the descriptor. */
@@ -300,9 +302,11 @@ void accept_muted(struct stream *s, uint64_t id, struct gsi_mailbox *mb, uint32_
 void accept_abort_all(struct stream *s, uint64_t id);
 void accept_forget(struct stream *s, uint64_t id, uint64_t mailbox);
 int accept_watch(struct stream *s, uint64_t id);
+/* The same where nobody is left to tell of an error to. */
+void accept_keep_watching(struct stream *s, uint64_t id);
 /* The nowait accepts of the mailbox that owned the listener are watched for as anybody's, and of the one that does as its own. */
 void accept_left(struct stream *s, uint64_t id, uint64_t mailbox);
-int accept_arrived(struct stream *s, uint64_t id);
+void accept_arrived(struct stream *s, uint64_t id);
 /* Muted, in its owner's set: what to watch for. */
 uint32_t accept_muted_events(const struct stream *s);
 
