@@ -104,8 +104,12 @@ typedef struct {
 /* Takes one packet off the front of in[0..n). > 0: the bytes used, *out set (views into in). 0: more is needed; *more, when
  * more is not NULL, is the packet's total length with its header, or 0 when that is not known yet. GS_EINVALID: malformed,
  * longer than the limits, or longer than 2^31-1 with its header. GS_EBADARG: no such type, d or out is NULL, or `in` is
- * NULL with n > 0. `in` is only read, and only within n. The answer depends on nothing else: a caller may cut its input
- * anywhere and ask again with more. HTTPH needs to see one byte after a header line, for it may continue on the next. */
+ * NULL with n > 0. `in` is only read, and only within n. The answer depends on nothing else, and once there is one, more input
+ * behind does not change it: a caller may cut its input anywhere and ask again with more. Erlang's exceptions: RAW is what is
+ * there. LINE with a line_length up to packet_size: of a line longer than packet_size, pieces as long as no more than
+ * packet_size bytes of it are there, malformed when more are. The http types with a limit (packet_size, or line_length where
+ * that is 0) of 1: an empty line "\r\n" is a packet when it is all there is, else malformed. HTTPH needs to see one byte after
+ * a header line, for it may continue on the next. */
 GS_API GS_MUST_USE ssize_t gs_decode(const gs_decoder *d, const void *in, size_t n, gs_packet *out, size_t *more);
 
 /* Writes the header that sending a body of `body` bytes puts in front of it: 1, 2 or 4 bytes, big endian, for the types of
