@@ -66,6 +66,7 @@ static void once_rearmed_in_the_handler_delivers_all(struct world *w)
 static void once_in_the_handler_is_once_until_received(struct world *w)
 {
     char got[8];
+    gs_msg m;
     framed_pair(w, GS_ACTIVE_FALSE);
     assert_ok(gs_stream_unrecv(w->b, "\1a\1b\1c", 6));
     SET(w->b, ACTIVE, GS_ACTIVE_ONCE);
@@ -74,6 +75,8 @@ static void once_in_the_handler_is_once_until_received(struct world *w)
     assert_int_equal(GET(w->b, ACTIVE), GS_ACTIVE_ONCE);
     assert_code(gs_stream_recv(w->b, got, sizeof got, 0, 0), -EINVAL);
     SET(w->b, ACTIVE, GS_ACTIVE_ONCE); /* twice is once */
+    assert_code(gs_receive_ref(w->mb, 12345, &m, GS_NOWAIT), GS_ETIMEOUT); /* what is not wanted now stays */
+    assert_int_equal(GET(w->b, ACTIVE), GS_ACTIVE_ONCE);
     expect_packet(w->mb, w->b, "b");
     assert_int_equal(GET(w->b, ACTIVE), GS_ACTIVE_FALSE);
     expect_nothing(w->mb);
