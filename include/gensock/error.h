@@ -49,11 +49,13 @@ enum gs_error {
 #undef GS_ERROR_ENUM
 };
 
-/* The Erlang atom of a code: "closed", "econnrefused"; "ok" for >= 0; "unknown" for what is no code. Static text. */
+/* The Erlang atom of a code: "closed", "econnrefused"; "ok" for >= 0; "unknown" for what is no code. -ENOTSUP and -EOPNOTSUPP,
+ * one number on Linux, are "enotsup" as in Erlang. Static text. */
 GS_API const char *gs_error_name(int code);
 /* One sentence for a person. Static text. */
 GS_API const char *gs_error_text(int code);
-/* The code of a name ("closed" -> GS_ECLOSED, "econnrefused" -> -ECONNREFUSED), or 0 when there is none. */
+/* The code of a name ("closed" -> GS_ECLOSED, "econnrefused" -> -ECONNREFUSED), or 0 when there is none. "eopnotsupp" is known
+ * as well. */
 GS_API int gs_error_code(const char *name);
 /* Cause and cure of the calling thread's last failure, when that failure's code was `code`; else "". Valid until the
  * thread's next failing call. Only calls that open or configure something leave a detail. */

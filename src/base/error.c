@@ -20,10 +20,13 @@ enum { POSIX_MAX = 134, NAME_MAX_LEN = 24 };
 static char posix_names[POSIX_MAX][NAME_MAX_LEN];
 static pthread_once_t names_once = PTHREAD_ONCE_INIT;
 
+/* Linux has one number for two of POSIX's errors: glibc's name for it is EOPNOTSUPP, Erlang's atom is enotsup. */
+static const char *upper_name(int e) { return e == ENOTSUP ? "ENOTSUP" : strerrorname_np(e); }
+
 static void make_names(void)
 {
     for (int e = 1; e < POSIX_MAX; e++) {
-        const char *upper = strerrorname_np(e);
+        const char *upper = upper_name(e);
         for (size_t i = 0; upper && upper[i] && i + 1 < NAME_MAX_LEN; i++)
             posix_names[e][i] = (char)tolower((unsigned char)upper[i]);
     }
@@ -77,11 +80,11 @@ int gs_error_code(const char *name)
     GS_ERRORS(MATCH)
 #undef MATCH
     for (int e = 1; e < POSIX_MAX; e++) {
-        const char *upper = strerrorname_np(e);
+        const char *upper = upper_name(e);
         if (upper && !strcasecmp(name, upper))
             return -e;
     }
-    return 0;
+    return strcasecmp(name, "eopnotsupp") ? 0 : -EOPNOTSUPP;
 }
 
 const char *gs_error_detail(int code) { return detail.code == code ? detail.text : ""; }

@@ -17,6 +17,7 @@ HOSTILE(gs_error_name)
         assert_true(*gs_error_name(codes[i]));
     assert_string_equal(gs_error_name(INT_MIN), "unknown");
     assert_string_equal(gs_error_name(INT_MAX), "ok");
+    assert_string_equal(gs_error_name(-ENOTSUP), "enotsup"); /* Erlang's; glibc calls it EOPNOTSUPP */
 }
 
 HOSTILE(gs_error_text)
@@ -40,6 +41,10 @@ HOSTILE(gs_error_code)
     assert_int_equal(gs_error_code(""), 0);
     assert_int_equal(gs_error_code("no such atom, and a long one at that: no such atom, and a long one at that"), 0);
     assert_int_equal(gs_error_code(gs_error_name(GS_ECLOSED)), GS_ECLOSED);
+    assert_int_equal(gs_error_code("enotsup"), -ENOTSUP);
+    assert_int_equal(gs_error_code("eopnotsupp"), -EOPNOTSUPP);
+    for (int e = 1; e < 200; e++)
+        assert_true(!strcmp(gs_error_name(-e), "unknown") || gs_error_code(gs_error_name(-e)) == -e);
 }
 
 HOSTILE(gs_error_is_transient)
