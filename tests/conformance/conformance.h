@@ -12,12 +12,18 @@
 #ifndef TEST_CONFORMANCE_H
 #define TEST_CONFORMANCE_H
 
+#include <gensock/option.h>
+
 #include "support.h"
 
 struct subject {
     const char *name;
     const char *address;
 };
+
+/* What every listen and connect of the cases needs besides its own options (certificates), set by the function that prepares:
+ * they are the process's default options while a case runs. */
+extern const gs_opt *conformance_listen, *conformance_connect;
 
 static inline void conformance_nothing(void) {}
 

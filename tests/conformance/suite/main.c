@@ -10,6 +10,8 @@ static const struct suite_case *const groups[] = {
 };
 enum { GROUPS = sizeof groups / sizeof *groups };
 
+const gs_opt *conformance_listen, *conformance_connect;
+
 struct run {
     const struct subject *on;
     const struct suite_case *c;
@@ -69,6 +71,20 @@ static void warm_up(void)
     } while (now.blocks != later.blocks);
 }
 
+/* The subject's own, and behind them a case's; NULL: none. */
+void set_defaults(gs_defaults which, const gs_opt *opts)
+{
+    gs_opt all[16] = {0};
+    const gs_opt *own = which == GS_LISTEN_DEFAULTS ? conformance_listen : conformance_connect;
+    size_t n = 0;
+    for (; own && own->name; own++)
+        all[n++] = *own;
+    for (; opts && opts->name; opts++)
+        all[n++] = *opts;
+    assert_true(n < sizeof all / sizeof *all);
+    assert_ok(gs_set_default_opts(which, n ? all : NULL));
+}
+
 static int set_up(void **state)
 {
     const struct run *r = *state;
@@ -77,6 +93,8 @@ static int set_up(void **state)
         return -1;
     *w = (struct world){.next = kept, .on = r->on, .facts = facts_of(r->on->address), .began = real_ms()};
     kept = w;
+    set_defaults(GS_CONNECT_DEFAULTS, NULL);
+    set_defaults(GS_LISTEN_DEFAULTS, NULL);
     census_take(&w->before);
     *state = w;
     return gs_mailbox_new(&w->ma) < 0 || gs_mailbox_new(&w->mb) < 0 ? -1 : 0;

@@ -250,12 +250,12 @@ static void debug_traces_calls_and_messages(struct world *w)
 
 static void process_defaults_come_before_the_calls_options(struct world *w)
 {
-    assert_ok(gs_set_default_opts(GS_CONNECT_DEFAULTS, GS_OPTS(GS_INT(PACKET, GS_PACKET_2), GS_INT(SEND_TIMEOUT, 77))));
-    assert_ok(gs_set_default_opts(GS_LISTEN_DEFAULTS, GS_OPTS(GS_INT(PACKET, GS_PACKET_4))));
+    set_defaults(GS_CONNECT_DEFAULTS, GS_OPTS(GS_INT(PACKET, GS_PACKET_2), GS_INT(SEND_TIMEOUT, 77)));
+    set_defaults(GS_LISTEN_DEFAULTS, GS_OPTS(GS_INT(PACKET, GS_PACKET_4)));
     open_pair(w, NOBODY, GS_OPTS(GS_INT(SEND_TIMEOUT, 78)), NULL);
     int64_t of_a = GET(w->a, PACKET), of_b = GET(w->b, PACKET), timeout = GET(w->a, SEND_TIMEOUT);
-    assert_ok(gs_set_default_opts(GS_CONNECT_DEFAULTS, NULL));
-    assert_ok(gs_set_default_opts(GS_LISTEN_DEFAULTS, NULL));
+    set_defaults(GS_CONNECT_DEFAULTS, NULL);
+    set_defaults(GS_LISTEN_DEFAULTS, NULL);
     assert_int_equal(of_a, GS_PACKET_2);
     assert_int_equal(of_b, GS_PACKET_4);
     assert_int_equal(timeout, 78);

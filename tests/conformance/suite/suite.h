@@ -90,6 +90,7 @@ extern CASES(transfer);
 /* A fresh address of the transport under test, in w->at. */
 void new_address(struct world *w);
 /* Listens at a fresh address; w->at then reaches it. */
+void set_defaults(gs_defaults which, const gs_opt *opts);
 void open_listener(struct world *w, const gs_opt *opts, gs_mailbox owner);
 enum { NOBODY = 0, A_OWNED = 1, B_OWNED = 2, BOTH_OWNED = 3 };
 /* Listens, and connects a (owned by ma) with b (owned by mb); handshakes are over. NULL: no options. */

@@ -1,0 +1,21 @@
+/* The suite over TLS, on every base: its cases know nothing of certificates, the process's default options do. runner: tsan */
+#include <gensock/tls.h>
+
+#include "conformance/conformance.h"
+#include "pki.h"
+
+static void prepare(void)
+{
+    const struct pki_files *f = pki_default();
+    static gs_opt server[3], client[3];
+    server[0] = (gs_opt)GS_STR(TLS_CERT_FILE, f->cert);
+    server[1] = (gs_opt)GS_STR(TLS_KEY_FILE, f->key);
+    client[0] = (gs_opt)GS_STR(TLS_CA_FILE, f->ca);
+    client[1] = (gs_opt)GS_STR(TLS_SERVER_NAME, "gensock.test");
+    conformance_listen = server;
+    conformance_connect = client;
+    if (gs_tls_register() < 0)
+        abort();
+}
+
+CONFORMANCE_MAIN_WITH(prepare, {"tls", "tls://127.0.0.1:0"}, {"tls+unix", "tls+unix://%t/s%u"}, {"tls+mem", "tls+mem://x%u?seed=3"})
