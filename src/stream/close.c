@@ -82,7 +82,7 @@ static int shutdown_write(struct stream *s, uint64_t id)
 /* A transport that says goodbye (close_notify) does so behind what is queued. */
 static void say_goodbye(struct stream *s, uint64_t id)
 {
-    if (s->t && s->t->flush && s->state == OPEN && !s->writer && !s->send_error)
+    if (s->more && s->more->layers && s->state == OPEN && !s->writer && !s->send_error)
         (void)shutdown_write(s, id);
 }
 

@@ -1,4 +1,4 @@
-/* flusher.c: the one thread that finishes output whose owner is away, and what close leaves behind.
+/* flusher.c: the one thread that finishes output whose owner is away, or that has none, and what close leaves behind.
  *
  * It sleeps unless a mailbox has corked or stuck output, or a closed stream still has some. A mailbox is away when it was not
  * received from for a whole tick and does not sleep inside gs_receive either (then it would see the descriptor itself). The
@@ -25,11 +25,12 @@ struct watch {
     uint32_t epoch, quiet;
 };
 
-/* A closed stream with output: resets at its deadline; without linger every progress moves that. */
+/* A closed stream with output: resets at its deadline; without linger every progress moves that. Or a living one without owner
+ * whose transport holds something back. */
 struct left {
     uint64_t id, deadline;
     size_t queued;
-    bool fixed;
+    bool fixed, living;
 };
 
 static struct {
@@ -81,9 +82,33 @@ static uint64_t deadline_of(const struct stream *s, uint64_t now)
     return now + (linger > 0 ? (uint64_t)linger * 1000 : PROGRESS_MS) * GSI_MS;
 }
 
+/* Locked. The descriptor tells of room; if that fails, and without one, the tick looks again. */
+static void watch_for_room(struct stream *s, uint64_t id)
+{
+    if (!s->in_flusher && !descriptorless(s))
+        s->in_flusher = gsi_poller_set(&f.poller, s->fd, id, EPOLLOUT, false) == 0;
+}
+
+/* One try. True: nothing is left to do, or somebody else does it. */
+static bool advance_living(uint64_t id)
+{
+    struct stream *s;
+    if (stream_lock((gs_stream){id}, &s) < 0)
+        return true;
+    if (s->stuck && !s->source.owner)
+        (void)output_flush(s, id);
+    bool over = !s->stuck || s->source.owner;
+    if (!over)
+        watch_for_room(s, id);
+    stream_unlock(s);
+    return over;
+}
+
 /* One try. True: the stream is gone. */
 static bool advance_left(struct left *l, uint64_t now)
 {
+    if (l->living)
+        return advance_living(l->id);
     struct stream *s = lock_left(l->id);
     if (!s)
         return true;
@@ -94,8 +119,7 @@ static bool advance_left(struct left *l, uint64_t now)
         l->deadline = deadline_of(s, now);
     l->queued = queued;
     if (more && now < l->deadline) {
-        if (!s->in_flusher && !descriptorless(s)) /* if that fails the tick looks again */
-            s->in_flusher = gsi_poller_set(&f.poller, s->fd, l->id, EPOLLOUT, false) == 0;
+        watch_for_room(s, l->id);
         stream_unlock(s);
         return false;
     }
@@ -112,6 +136,7 @@ static bool advance_at(size_t i, uint64_t now)
     pthread_mutex_unlock(&f.mutex);
     bool gone = advance_left(&l, now);
     pthread_mutex_lock(&f.mutex);
+    gone |= l.living && f.stopping;
     f.left[i] = gone ? f.left[--f.left_n] : l;
     pthread_mutex_unlock(&f.mutex);
     return gone;
@@ -166,13 +191,18 @@ static void flush_for(uint64_t id)
         advance_by_id(id);
         return;
     }
-    if (s->source.owner && s->state == OPEN) {
+    if (!s->source.owner) {
+        stream_unlock(s);
+        advance_by_id(id);
+        return;
+    }
+    if (s->state == OPEN) {
         if (s->corked)
             uncork_away(s, id);
         else if (has_output(s))
             (void)output_flush(s, id);
-        if (s->stuck && !s->in_flusher && !descriptorless(s))
-            s->in_flusher = gsi_poller_set(&f.poller, s->fd, id, EPOLLOUT, false) == 0;
+        if (s->stuck)
+            watch_for_room(s, id);
         if (s->stuck) { /* behind the others, so that each has its tick */
             gsi_source_unlist(&s->source, id, GSI_OUTPUT);
             gsi_source_list(&s->source, id, GSI_OUTPUT);
@@ -329,21 +359,27 @@ void flusher_watch(struct gsi_mailbox *mb)
         atomic_store_explicit(&mb->watched, 0, memory_order_relaxed);
 }
 
-bool flusher_take(struct stream *s, uint64_t id)
+static bool take(struct left l)
 {
-    uint64_t now = gsi_now();
     pthread_mutex_lock(&f.mutex);
     bool taken = !f.stopping && start() && grow(&f.left, &f.left_cap, f.left_n, sizeof *f.left);
     if (taken) {
-        f.left[f.left_n++] = (struct left){.id = id,
-                                           .deadline = deadline_of(s, now),
-                                           .queued = out_len(s),
-                                           .fixed = s->profile->linger_seconds > 0};
+        f.left[f.left_n++] = l;
         poke_locked();
     }
     pthread_mutex_unlock(&f.mutex);
     return taken;
 }
+
+bool flusher_take(struct stream *s, uint64_t id)
+{
+    return take((struct left){.id = id,
+                              .deadline = deadline_of(s, gsi_now()),
+                              .queued = out_len(s),
+                              .fixed = s->profile->linger_seconds > 0});
+}
+
+bool flusher_help(uint64_t id) { return take((struct left){.id = id, .living = true}); }
 
 void flusher_forget(struct stream *s, uint64_t id)
 {

@@ -68,6 +68,6 @@ void stream_io_owner(struct stream *s, struct gsi_mailbox *owner)
     struct stream_io *io = s->more->io;
     pthread_mutex_lock(&io->mutex);
     io->owner = owner;
-    io->withdrawn = gsi_dying(&s->source.object);
+    io->withdrawn = gsi_dying(&s->source.object) || (s->stuck && !owner);
     pthread_mutex_unlock(&io->mutex);
 }

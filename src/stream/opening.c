@@ -221,6 +221,8 @@ int opening_step(struct stream *s, uint64_t id)
             e = s->t->handshake(s->ctx);
             if (wants(e) && overdue(s))
                 return gsi_fail(GS_ETIMEOUT, "the handshake took longer than handshake_timeout, %d ms", s->profile->handshake_timeout);
+            if (e == GS_EWANT_READ && output_held(s) == 1) /* what the peer is to answer comes first */
+                return GS_EWANT_WRITE;
             if (wants(e))
                 return e == -EINPROGRESS ? GS_EWANT_WRITE : e == -EAGAIN ? GS_EWANT_READ : e;
         }
@@ -239,6 +241,7 @@ int opening_step(struct stream *s, uint64_t id)
         if (!o->layers_left) {
             s->state = OPEN;
             (void)stream_arm(s, id, 0); /* what the last step waited for: room to write would be told for ever */
+            output_see_held(s, id);
             return 0;
         }
         if ((e = push_layer(s, o)) < 0)

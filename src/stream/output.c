@@ -126,8 +126,12 @@ static void stuck(struct stream *s, uint64_t id)
     if (s->stuck)
         return;
     s->stuck = true;
-    if (!s->source.owner)
+    if (!s->source.owner) {
+        if (s->more && s->more->io)
+            stream_io_owner(s, NULL);
+        (void)flusher_help(id); /* else the next call on the stream does it */
         return;
+    }
     /* Without memory for the kernel's watch the flusher retries by its tick, once the owner does not sleep in gs_receive. */
     (void)stream_arm(s, id, s->armed | EPOLLOUT);
     gsi_source_list(&s->source, id, GSI_OUTPUT);
@@ -165,15 +169,21 @@ static int output_failed(struct stream *s, uint64_t id, int error)
 }
 
 /* Everything was given to the transport; does it hold some of it back? 1, 0, or the error. */
-static int held_back(struct stream *s)
+int output_held(struct stream *s)
 {
-    if (!s->t->flush)
+    const struct gs_transport *t = s->t;
+    void *ctx = s->ctx;
+    for (int i = s->more ? s->more->layers : 0; !t->flush && i-- > 0;) { /* a layer that holds back may lie below one that does not */
+        t = s->more->layer[i].io.lower;
+        ctx = s->more->layer[i].io.lower_ctx;
+    }
+    if (!t->flush)
         return 0;
     if (descriptorless(s) && s->more && s->more->io)
         atomic_store(&stream_io(s->more->io)->writable, 0);
     int e;
     do
-        e = s->t->flush(s->ctx);
+        e = t->flush(ctx);
     while (e == -EINTR);
     return e == -EAGAIN || e == GS_EWANT_READ || e == GS_EWANT_WRITE ? 1 : e;
 }
@@ -210,7 +220,7 @@ static ssize_t write_once(struct stream *s, const struct iovec *v, int n)
 /* The queue is empty: it is over when the transport has nothing left either. */
 static int finish(struct stream *s, uint64_t id)
 {
-    int held = held_back(s);
+    int held = output_held(s);
     if (held < 0)
         return output_failed(s, id, held);
     if (held) {
@@ -224,7 +234,7 @@ static int finish(struct stream *s, uint64_t id)
 
 void output_see_held(struct stream *s, uint64_t id)
 {
-    if (s->t && s->t->flush && !has_output(s) && !s->writer && !s->send_error && held_back(s) == 1)
+    if (s->t && !has_output(s) && !s->writer && !s->send_error && output_held(s) == 1)
         stuck(s, id);
 }
 

@@ -532,6 +532,8 @@ int64_t gs_stream_sendfile(gs_stream h, int fd, off_t offset, size_t n)
     if (e == 0) {
         e = send_file(s, fd, offset, n, deadline);
         give_writer(s, h.id);
+        int held = e > 0 ? wait_for_held(s, h.id, deadline) : 0;
+        e = held < 0 ? held : e;
     }
     stream_unlock(s);
     return e;

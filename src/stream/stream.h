@@ -237,6 +237,8 @@ int output_add_ref(struct stream *s, const void *p, size_t n);
 int output_write(struct stream *s, uint64_t id, const struct iovec *iov, int n);
 /* Locked. Writes the queue. */
 static inline int output_flush(struct stream *s, uint64_t id) { return output_write(s, id, NULL, 0); }
+/* Locked. Does the transport hold back some of what it took? 1, 0, or why it will never go. */
+int output_held(struct stream *s);
 /* Locked. A read or a shutdown may leave something to write (a TLS key update, a goodbye): sees that it goes. */
 void output_see_held(struct stream *s, uint64_t id);
 /* Locked. Ends the cork of the running batch: everything that points into the owner's memory leaves or is copied. */
@@ -249,6 +251,8 @@ void output_free(struct stream *s);
 void flusher_watch(struct gsi_mailbox *mb);
 /* Locked. Takes a killed stream that still has output; false: it cannot. */
 bool flusher_take(struct stream *s, uint64_t id);
+/* Locked. Finishes what the transport of a living stream without owner holds back; false: it cannot. */
+bool flusher_help(uint64_t id);
 void flusher_forget(struct stream *s, uint64_t id); /* locked: out of its set */
 void flusher_poke(void);
 

@@ -25,7 +25,7 @@ struct tls {
     char *peer; /* client: whom its sessions are for */
     int error;  /* why it is over, told to every later call */
     int verify;
-    bool server, ready, said_goodbye, deaf;
+    bool server, ready, said_goodbye, deaf, end_waits;
     struct server_name name;
     struct alert alert;
     uint32_t records;       /* sent under the present keys */
@@ -253,8 +253,7 @@ static ssize_t read_records(struct tls *t, const struct iovec *iov, int n)
             int r = SSL_read(t->ssl, p, left < INT_MAX ? (int)left : INT_MAX);
             if (r <= 0) {
                 int e = no_bytes(t, r);
-                if (total) /* the end, or the error, is told by the next call */
-                    ERR_clear_error();
+                t->end_waits = total && e != -EAGAIN; /* the next call tells it, and poll that there is something to tell */
                 return total ? (ssize_t)total : e;
             }
             p += r;
@@ -272,6 +271,7 @@ static ssize_t tls_readv(void *ctx, const struct iovec *iov, int n)
     int answer;
     ssize_t k;
     pthread_mutex_lock(&t->mutex);
+    t->end_waits = false;
     if (t->deaf)
         k = 0;
     else if (!begin(t, &answer))
@@ -413,7 +413,9 @@ static int tls_poll(void *ctx, size_t *buffered)
 {
     struct tls *t = ctx;
     pthread_mutex_lock(&t->mutex);
-    *buffered = t->ready && !t->error ? (size_t)SSL_pending(t->ssl) + wire_record(&t->wire) : 0;
+    *buffered = t->end_waits;
+    if (t->ready && !t->error)
+        *buffered += (size_t)SSL_pending(t->ssl) + wire_record(&t->wire);
     pthread_mutex_unlock(&t->mutex);
     return -1; /* the base's is the descriptor */
 }

@@ -3,17 +3,17 @@
 
 /* clang-format off */
 static const struct facts rows[] = {
-    /* scheme     names  port   kernel tcp    layer  half_c resets s_close stays  foreign holds    refused       peer */
-    {"tcp",       true,  true,  true,  true,  false, true,  true,  true,   false, true,   8 << 20, -ECONNREFUSED, GS_PEER_UNKNOWN},
-    {"unix",      true,  false, true,  false, false, true,  false, true,   true,  true,   1 << 20, -ECONNREFUSED, GS_PEER_UNIX},
-    {"mem",       false, false, false, false, false, true,  true,  true,   false, false,  1 << 20, -ECONNREFUSED, GS_PEER_UNKNOWN},
-    {"xor+tcp",   true,  true,  true,  true,  true,  true,  true,  true,   false, true,   8 << 20, -ECONNREFUSED, GS_PEER_UNKNOWN},
-    {"xor+unix",  true,  false, true,  false, true,  true,  false, true,   true,  true,   1 << 20, -ECONNREFUSED, GS_PEER_UNIX},
-    {"xor+mem",   false, false, false, false, true,  true,  true,  true,   false, false,  1 << 20, -ECONNREFUSED, GS_PEER_UNKNOWN},
-    {"tls",       true,  true,  true,  true,  true,  true,  true,  true,   false, true,   8 << 20, -ECONNREFUSED, GS_PEER_TLS},
-    {"tls+unix",  true,  false, true,  false, true,  true,  false, true,   true,  true,   1 << 20, -ECONNREFUSED, GS_PEER_TLS},
-    {"tls+mem",   false, false, false, false, true,  true,  true,  true,   false, false,  1 << 20, -ECONNREFUSED, GS_PEER_TLS},
-    {"toy",       false, false, false, false, false, true,  true,  true,   false, false,  1 << 20, -ECONNREFUSED, GS_PEER_UNKNOWN},
+    /* scheme     names  port   kernel tcp    layer  secure half_c resets s_close stays  foreign holds    refused       peer */
+    {"tcp",       true,  true,  true,  true,  false, false, true,  true,  true,   false, true,   8 << 20, -ECONNREFUSED, GS_PEER_UNKNOWN},
+    {"unix",      true,  false, true,  false, false, false, true,  false, true,   true,  true,   1 << 20, -ECONNREFUSED, GS_PEER_UNIX},
+    {"mem",       false, false, false, false, false, false, true,  true,  true,   false, false,  1 << 20, -ECONNREFUSED, GS_PEER_UNKNOWN},
+    {"xor+tcp",   true,  true,  true,  true,  true,  false, true,  true,  true,   false, true,   8 << 20, -ECONNREFUSED, GS_PEER_UNKNOWN},
+    {"xor+unix",  true,  false, true,  false, true,  false, true,  false, true,   true,  true,   1 << 20, -ECONNREFUSED, GS_PEER_UNIX},
+    {"xor+mem",   false, false, false, false, true,  false, true,  true,  true,   false, false,  1 << 20, -ECONNREFUSED, GS_PEER_UNKNOWN},
+    {"tls+tcp",   true,  true,  true,  true,  true,  true,  true,  true,  true,   false, true,   8 << 20, -ECONNREFUSED, GS_PEER_TLS},
+    {"tls+unix",  true,  false, true,  false, true,  true,  true,  true,  true,   true,  true,   1 << 20, -ECONNREFUSED, GS_PEER_TLS},
+    {"tls+mem",   false, false, false, false, true,  true,  true,  true,  true,   false, false,  1 << 20, -ECONNREFUSED, GS_PEER_TLS},
+    {"toy",       false, false, false, false, false, false, true,  true,  true,   false, false,  1 << 20, -ECONNREFUSED, GS_PEER_UNKNOWN},
 };
 /* clang-format on */
 
