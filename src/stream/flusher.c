@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/exit.h"
 #include "stream/stream.h"
 
 enum {
@@ -309,6 +310,38 @@ static void *run(void *unused)
     return NULL;
 }
 
+static void poke_locked(void)
+{
+    if (!f.running || f.signaled)
+        return;
+    f.signaled = true;
+    gsi_signal(f.event_fd);
+}
+
+/* The end of the process waits for what close left behind, as long as that makes progress. */
+static void stop(void)
+{
+    pthread_mutex_lock(&f.mutex);
+    bool join = f.running && f.pid == getpid();
+    f.stopping = true;
+    if (join) {
+        f.signaled = false;
+        poke_locked();
+    }
+    pthread_mutex_unlock(&f.mutex);
+    if (!join)
+        return;
+    pthread_join(f.thread, NULL);
+    gsi_sys.close(f.event_fd);
+    gsi_poller_close(&f.poller);
+    gsi_free(f.fresh);
+    gsi_free(f.left);
+    gsi_free(f.watch);
+    f.running = false;
+}
+
+__attribute__((destructor)) static void stop_at_last(void) { stop(); }
+
 /* Mutex held. */
 static bool start(void)
 {
@@ -326,15 +359,9 @@ static bool start(void)
     }
     if (!f.running)
         gsi_poller_close(&f.poller);
+    else
+        gsi_at_exit(stop);
     return f.running;
-}
-
-static void poke_locked(void)
-{
-    if (!f.running || f.signaled)
-        return;
-    f.signaled = true;
-    gsi_signal(f.event_fd);
 }
 
 void flusher_poke(void)
@@ -387,26 +414,4 @@ void flusher_forget(struct stream *s, uint64_t id)
         return;
     (void)gsi_poller_set(&f.poller, s->fd, id, 0, true);
     s->in_flusher = false;
-}
-
-/* The end of the process waits for what close left behind, as long as that makes progress. */
-__attribute__((destructor)) static void stop(void)
-{
-    pthread_mutex_lock(&f.mutex);
-    bool join = f.running && f.pid == getpid();
-    f.stopping = true;
-    if (join) {
-        f.signaled = false;
-        poke_locked();
-    }
-    pthread_mutex_unlock(&f.mutex);
-    if (!join)
-        return;
-    pthread_join(f.thread, NULL);
-    gsi_sys.close(f.event_fd);
-    gsi_poller_close(&f.poller);
-    gsi_free(f.fresh);
-    gsi_free(f.left);
-    gsi_free(f.watch);
-    f.running = false;
 }

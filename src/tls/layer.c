@@ -523,7 +523,9 @@ int gs_tls_register(void)
     static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
     static bool known;
     pthread_mutex_lock(&mutex);
-    int e = known ? 0 : gs_transport_register(&tls);
+    int e = known || OPENSSL_init_ssl(0, NULL) == 1 ? 0 : -ENOMEM; /* first: gensock's last writes come before its clean-up */
+    if (e == 0 && !known)
+        e = gs_transport_register(&tls);
     known |= e == 0;
     pthread_mutex_unlock(&mutex);
     return e;

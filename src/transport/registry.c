@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/exit.h"
 #include "base/seam.h"
 #include "net/addr.h"
 #include "net/netns.h"
@@ -234,8 +235,10 @@ int gs_transport_register(const struct gs_transport *t)
     if (!taken)
         keep(fresh, t);
     pthread_mutex_unlock(&mutex);
-    if (!taken)
+    if (!taken) {
+        gsi_at_exit_first(); /* its connections may have output at the end of the process */
         return 0;
+    }
     gsi_free(fresh);
     return gsi_fail(-EEXIST, "transport %s: the scheme is taken", t->scheme);
 }

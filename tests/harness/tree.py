@@ -9,7 +9,8 @@ ROOT = os.environ.get('GS_ROOT') or os.path.dirname(os.path.dirname(os.path.dirn
 RELEASE = os.environ.get('GS_RELEASE', os.path.join(ROOT, 'build', 'release'))
 LIBRARY = os.path.join(RELEASE, 'src', 'libgensock.so.0')
 ARCHIVE = os.path.join(RELEASE, 'src', 'libgensock.a')
-SYMBOL_LIST = os.path.join(ROOT, 'src', 'gensock.sym')
+# Each library: where it is built, and the public headers that are not the core's. Its symbols are listed in src/NAME.sym.
+LIBRARIES = {'gensock': (LIBRARY, ()), 'gensock-tls': (os.path.join(RELEASE, 'src', 'tls', 'libgensock-tls.so.0'), ('tls.h',))}
 
 
 def read(*path):
@@ -42,11 +43,11 @@ def output(*argv, **more):
     return p.stdout
 
 
-def listed_symbols():
-    """The committed list, or None when there is none."""
-    if not os.path.exists(SYMBOL_LIST):
+def listed_symbols(name):
+    """The committed list of a library, or None when there is none."""
+    if not os.path.exists(os.path.join(ROOT, 'src', f'{name}.sym')):
         return None
-    return [line for line in read('src', 'gensock.sym').split('\n') if line and not line.startswith('#')]
+    return [line for line in read('src', f'{name}.sym').split('\n') if line and not line.startswith('#')]
 
 
 def exported(library=LIBRARY):
@@ -58,11 +59,12 @@ def without_comments(text):
     return re.sub(r'/\*.*?\*/|//[^\n]*', ' ', text, flags=re.S)
 
 
-def declared():
-    """{public function: header} of everything marked GS_API."""
-    found = {}
+def declared(library=None):
+    """{public function: header} of everything marked GS_API, of one library or all."""
+    found, others = {}, {h: name for name, (_, headers) in LIBRARIES.items() for h in headers}
     for name in tracked('.h'):
-        if name.startswith('include/gensock/'):
+        whose = others.get(os.path.basename(name), 'gensock')
+        if name.startswith('include/gensock/') and library in (None, whose):
             for m in re.finditer(r'\bGS_API\b([^;{]*?)\b(gs_\w+)\s*\(', without_comments(read(name))):
                 found[m.group(2)] = name
     return found
