@@ -12,6 +12,17 @@ struct pki_spec {
     const char *san;     /* subjectAltName as OpenSSL's configuration writes it: "DNS:a.test,IP:127.0.0.1"; NULL: none */
     bool ca;             /* basicConstraints CA, keyCertSign */
     long from_s, days;   /* validity: begins in from_s seconds (0: -3600), lasts days (0: 1; < 0: is over since) */
+    /* What goes wrong. Texts are OpenSSL's configuration; NULL: what is right, "": the extension is missing. */
+    const char *constraints, *usage, *eku, *names; /* basicConstraints, keyUsage, extendedKeyUsage, nameConstraints (default none) */
+    const char *raw_dns;  /* subjectAltName of one DNS name, raw_n bytes of any kind */
+    int raw_n;
+    const char *digest;   /* "SHA1"; NULL: SHA256 */
+    int rsa_bits;         /* 0: an EC key */
+    const char *curve;    /* of the EC key; NULL: P-256 */
+    bool broken;          /* its signature has a bit flipped */
+    bool critical;        /* it has a critical extension that nobody knows */
+    bool v1;              /* version 1, without extensions */
+    const char *issued_by; /* the name of its issuer is not its issuer's */
 };
 
 struct pki_cert {
