@@ -56,7 +56,8 @@ static int settle_in(struct stream *s, uint64_t id, const struct stream *l, void
     if (e < 0)
         return e;
     active_changed(s, id);
-    return is_active(s) && s->fd >= 0 && s->state == OPEN && !s->armed ? -ENOMEM : 0;
+    bool unheard = is_active(s) && s->fd >= 0 && s->state == OPEN && s->eof == NOT_ENDED && !s->armed;
+    return unheard ? -ENOMEM : 0; /* one that failed in its first handshake step says so to its owner */
 }
 
 /* Listener locked. A connection of the kernel's queue becomes a stream of `owner`; *fresh names it. -EAGAIN: none waits. */
