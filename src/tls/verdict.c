@@ -85,7 +85,7 @@ int verdict(const SSL *ssl, const struct alert *a, const struct wire *w, bool ha
         return w->error == -EPIPE ? -ECONNRESET : w->error;
     if (no_memory())
         return -ENOMEM;
-    bool cut = w->eof && a->code < 0;
+    bool cut = w->eof && (a->code < 0 || (a->sent && ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING));
     if (cut && handshaking)
         return gs_fail(GS_ECLOSED, "the peer closed the connection within the handshake");
     if (cut)

@@ -15,6 +15,7 @@ enum {
     RECORD_ROOM = 17 * 1024, /* RFC 8446, 5.2: 2^14 + 256 and its header; with a goodbye behind it */
     SPARES = 4,
     HEADER = 5,
+    RECORD_MAX = 16384 + 2048, /* RFC 5246, 6.2.3: of a record's fragment at most */
 };
 
 struct scratch {
@@ -116,7 +117,7 @@ static ssize_t write_below(struct wire *w, const uint8_t *p, size_t n)
         ssize_t k = gs_io_writev(w->lower, &(struct iovec){(void *)(uintptr_t)(p + done), n - done}, 1);
         if (k == -EINTR)
             continue;
-        if (k == -EAGAIN || k == GS_EWANT_READ || k == GS_EWANT_WRITE)
+        if (k == 0 || k == -EAGAIN || k == GS_EWANT_READ || k == GS_EWANT_WRITE)
             break;
         if (k < 0)
             return k;
@@ -144,6 +145,17 @@ static int hold(struct wire *w, const uint8_t *p, size_t n)
     return 0;
 }
 
+static int flush_below(struct wire *w)
+{
+    int e;
+    do
+        e = gs_io_flush(w->lower);
+    while (e == -EINTR);
+    if (e == GS_EWANT_READ || e == GS_EWANT_WRITE)
+        return -EAGAIN;
+    return e < 0 && e != -EAGAIN ? (w->error = e) : e;
+}
+
 int wire_flush(struct wire *w)
 {
     if (w->error)
@@ -159,8 +171,7 @@ int wire_flush(struct wire *w)
         w->out = NULL;
         w->out_at = w->out_n = 0;
     }
-    int e = gs_io_flush(w->lower);
-    return e == GS_EWANT_READ || e == GS_EWANT_WRITE ? -EAGAIN : e;
+    return flush_below(w);
 }
 
 /* The scratch's output goes below or is held back. */
@@ -276,7 +287,7 @@ int wire_end(struct wire *w)
         e = keep_input(w);
     scratch_give(w->scratch);
     w->scratch = NULL;
-    return e < 0 ? e : w->out ? -EAGAIN : gs_io_flush(w->lower);
+    return e < 0 ? e : w->out ? -EAGAIN : flush_below(w);
 }
 
 size_t wire_record(const struct wire *w)
@@ -286,7 +297,8 @@ size_t wire_record(const struct wire *w)
         return 0;
     const uint8_t *p = w->in + w->in_at;
     size_t record = HEADER + ((size_t)p[3] << 8 | p[4]);
-    return record <= n ? record : 0;
+    bool wrong = record > HEADER + RECORD_MAX || p[0] < 20 || p[0] > 24 || p[1] != 3; /* an error, that needs no more bytes to be told */
+    return wrong ? n : record <= n ? record : 0;
 }
 
 void wire_discard(struct wire *w)
