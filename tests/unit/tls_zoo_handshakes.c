@@ -1,0 +1,515 @@
+/* The zoo of handshakes: peers that are old, wrong, slow, cut off or not TLS at all are refused within the deadline with the right
+ * code and alert, and an attacker below a good connection changes nothing without being noticed.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <gensock/tls.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "support.h"
+#include "tls_peer.h"
+
+enum { WAIT = 10000, DEADLINE = 300, RECORD_MAX = 16 * 1024 + 256 };
+
+/* ---- both sides' options ---- */
+
+static const gs_opt *server_opts(void)
+{
+    static gs_opt o[4];
+    o[0] = (gs_opt)GS_STR(TLS_CERT_FILE, pki_default()->cert);
+    o[1] = (gs_opt)GS_STR(TLS_KEY_FILE, pki_default()->key);
+    o[2] = (gs_opt)GS_STR(TLS_ALPN, "gensock/1");
+    return o;
+}
+
+static const gs_opt *client_opts(void)
+{
+    static gs_opt o[4];
+    o[0] = (gs_opt)GS_STR(TLS_CA_FILE, pki_default()->ca);
+    o[1] = (gs_opt)GS_STR(TLS_SERVER_NAME, "gensock.test");
+    o[2] = (gs_opt)GS_INT(TLS_RESUME, 0);
+    return o;
+}
+
+static const gs_opt *opts_of(bool server) { return server ? server_opts() : client_opts(); }
+
+/* ---- OpenSSL at the far end, with something wrong ---- */
+
+static struct pki_cert own;
+
+static void make_own(void)
+{
+    if (own.cert)
+        return;
+    struct pki_cert ca = pki_make(&(struct pki_spec){.cn = "own CA", .ca = true}, NULL);
+    own = pki_make(&(struct pki_spec){.cn = "own", .san = "DNS:gensock.test"}, &ca);
+    pki_free(&ca);
+}
+
+static void offer_other_protocol(SSL_CTX *ctx, SSL *ssl)
+{
+    (void)ctx;
+    SSL_set_alpn_protos(ssl, (const unsigned char *)"\x06" "other1", 7);
+}
+
+static void say_fallback(SSL_CTX *ctx, SSL *ssl)
+{
+    (void)ctx;
+    SSL_set_mode(ssl, SSL_MODE_SEND_FALLBACK_SCSV);
+}
+
+struct wrong {
+    const char *name;
+    struct peer_spec far;
+    int code;
+    const char *detail; /* how it begins */
+};
+
+/* clang-format off */
+static const struct wrong wrongs[] = {
+    {"a client of TLS 1.0", {.careless = true, .min_version = TLS1_VERSION, .max_version = TLS1_VERSION, .ciphers = "ALL:@SECLEVEL=0"}, GS_EALERT, "sent protocol_version"},
+    {"a client of TLS 1.1", {.careless = true, .min_version = TLS1_1_VERSION, .max_version = TLS1_1_VERSION, .ciphers = "ALL:@SECLEVEL=0"}, GS_EALERT, "sent protocol_version"},
+    {"a client that fell back", {.max_version = TLS1_2_VERSION, .change = say_fallback}, GS_EALERT, "sent inappropriate_fallback"},
+    {"a client without forward secrecy", {.max_version = TLS1_2_VERSION, .ciphers = "AES128-GCM-SHA256"}, GS_EALERT, "sent handshake_failure"},
+    {"a client with CBC only", {.max_version = TLS1_2_VERSION, .ciphers = "ECDHE-ECDSA-AES128-SHA256:ECDHE-RSA-AES128-SHA256"}, GS_EALERT, "sent handshake_failure"},
+    {"a client without encryption", {.careless = true, .max_version = TLS1_2_VERSION, .ciphers = "eNULL:@SECLEVEL=0"}, GS_EALERT, "sent handshake_failure"},
+    {"a client that is anonymous", {.careless = true, .max_version = TLS1_2_VERSION, .ciphers = "aNULL:@SECLEVEL=0"}, GS_EALERT, "sent handshake_failure"},
+    {"a client of another protocol", {.change = offer_other_protocol}, GS_EALERT, "sent no_application_protocol"},
+    {"a server of TLS 1.0", {.server = true, .careless = true, .min_version = TLS1_VERSION, .max_version = TLS1_VERSION, .ciphers = "ALL:@SECLEVEL=0", .chain = {&own}}, GS_EALERT, "received protocol_version"},
+    {"a server of TLS 1.1", {.server = true, .careless = true, .min_version = TLS1_1_VERSION, .max_version = TLS1_1_VERSION, .ciphers = "ALL:@SECLEVEL=0", .chain = {&own}}, GS_EALERT, "received protocol_version"},
+    {"a server with CBC only", {.server = true, .max_version = TLS1_2_VERSION, .ciphers = "ECDHE-ECDSA-AES128-SHA256", .chain = {&own}}, GS_EALERT, "received handshake_failure"},
+    {"a server without certificate", {.server = true}, GS_EALERT, "received handshake_failure"},
+    {"a server that is anonymous", {.server = true, .careless = true, .max_version = TLS1_2_VERSION, .ciphers = "aNULL:@SECLEVEL=0"}, GS_EALERT, "received handshake_failure"},
+};
+/* clang-format on */
+enum { WRONGS = sizeof wrongs / sizeof *wrongs };
+
+static void run_wrong(void **state)
+{
+    const struct wrong *w = *state;
+    struct tls_peer p;
+    char detail[400];
+    make_own();
+    gs_stream s = peer_start(&p, &w->far);
+    int e = upgrade_to_tls(s, !w->far.server, opts_of(!w->far.server), WAIT, detail, sizeof detail);
+    if (e != w->code || strncmp(detail, w->detail, strlen(w->detail)) != 0)
+        fail_msg("%s: %s \"%s\", wanted \"%s\"", w->name, gs_error_name(e), detail, w->detail);
+    assert_false(gs_stream_secure(s));
+    gs_stream_close(s);
+    peer_join(&p);
+    assert_false(p.shaken && p.echoed);
+}
+
+/* ---- bytes that are no handshake ---- */
+
+struct raw {
+    const char *name;
+    bool server; /* our side */
+    const char *bytes;
+    size_t n;
+    bool leaves; /* closes behind them; else says nothing more */
+    int code;
+};
+
+/* clang-format off */
+#define BYTES(text) text, sizeof text - 1
+#define EIGHT(text) text text text text text text text text
+#define EMPTY "\x16\x03\x03\x00\x00"
+static const struct raw raws[] = {
+    {"an HTTP request to a server", true, BYTES("GET / HTTP/1.1\r\nHost: gensock.test\r\n\r\n"), false, GS_EALERT},
+    {"an SSH banner to a client", false, BYTES("SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"), false, GS_EALERT},
+    {"an SMTP banner to a client", false, BYTES("220 mail.gensock.test ESMTP\r\n"), false, GS_EALERT},
+    {"zeros", true, BYTES("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"), false, GS_EALERT},
+    {"a hello of SSL 2", true, BYTES("\x80\x1c\x01\x00\x02\x00\x03\x00\x00\x00\x10\x07\x00\xc0 0123456789abcdef"), false, GS_EALERT},
+    {"a hello of SSL 3", true, BYTES("\x16\x03\x00\x00\x2f\x01\x00\x00\x2b\x03\x00" "0123456789abcdef0123456789abcdef" "\x00\x00\x04\x00\x0a\x00\x05\x01\x00"), false, GS_EALERT},
+    {"a record longer than records are", true, BYTES("\x16\x03\x01\xff\xff\x01\x00\x00\x00"), false, GS_EALERT},
+    {"a flood of empty records", true, BYTES(EIGHT(EIGHT(EMPTY))), false, GS_EALERT},
+    {"application data before the handshake", true, BYTES("\x17\x03\x03\x00\x05hello"), false, GS_EALERT},
+    {"application data to a client", false, BYTES("\x17\x03\x03\x00\x05hello"), false, GS_EALERT},
+    {"a finished before the handshake", true, BYTES("\x16\x03\x03\x00\x04\x14\x00\x00\x00"), false, GS_EALERT},
+    {"a server's hello to a server", true, BYTES("\x16\x03\x03\x00\x04\x02\x00\x00\x00"), false, GS_EALERT},
+    {"a change of cipher first", true, BYTES("\x14\x03\x03\x00\x01\x01"), false, GS_EALERT},
+    {"an unknown record type", true, BYTES("\x63\x03\x03\x00\x01\x01"), false, GS_EALERT},
+    {"an alert of a stranger", true, BYTES("\x15\x03\x03\x00\x02\x02\x28"), false, GS_EALERT},
+    {"an alert to a client", false, BYTES("\x15\x03\x03\x00\x02\x02\x28"), false, GS_EALERT},
+    {"a hello whose length lies", true, BYTES("\x16\x03\x01\x00\x08\x01\x00\x00\x04\x03\x03\x00\x00"), false, GS_EALERT},
+    {"silence towards a server", true, BYTES(""), false, GS_ETIMEOUT},
+    {"silence towards a client", false, BYTES(""), false, GS_ETIMEOUT},
+    {"half a record header", true, BYTES("\x16\x03"), false, GS_ETIMEOUT},
+    {"half a record", true, BYTES("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"), false, GS_ETIMEOUT},
+    {"a warning alert and silence", true, BYTES("\x15\x03\x03\x00\x02\x01\x5a"), false, GS_EALERT},
+    {"who leaves at once, a server's", true, BYTES(""), true, GS_ECLOSED},
+    {"who leaves at once, a client's", false, BYTES(""), true, GS_ECLOSED},
+    {"who leaves within a record header", true, BYTES("\x16\x03"), true, GS_ECLOSED},
+    {"who leaves within a record", true, BYTES("\x16\x03\x01\x02\x00\x01\x00\x01\xfc"), true, GS_ECLOSED},
+};
+/* clang-format on */
+enum { RAWS = sizeof raws / sizeof *raws };
+
+static void run_raw(void **state)
+{
+    const struct raw *r = *state;
+    int fd[2];
+    gs_stream s;
+    char detail[400];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
+    assert_ok(gs_stream_import(&s, fd[0], GS_OPTS(GS_INT(HANDSHAKE_TIMEOUT, r->code == GS_ETIMEOUT ? DEADLINE : WAIT)), GS_NO_MAILBOX));
+    assert_int_equal(send(fd[1], r->bytes, r->n, MSG_NOSIGNAL), r->n);
+    if (r->leaves)
+        shutdown(fd[1], SHUT_WR);
+    uint64_t began = real_ms();
+    int e = upgrade_to_tls(s, r->server, opts_of(r->server), GS_INFINITY, detail, sizeof detail);
+    uint64_t took = real_ms() - began;
+    if (e != r->code)
+        fail_msg("%s: %s \"%s\", wanted %s", r->name, gs_error_name(e), detail, gs_error_name(r->code));
+    if (e == GS_ETIMEOUT)
+        assert_true(took >= DEADLINE);
+    assert_true(e == GS_EALERT ? *detail != '\0' : true);
+    gs_stream_close(s);
+    close(fd[1]);
+}
+
+/* ---- somebody in the middle of a good connection ---- */
+
+/* Passes bytes between two descriptors, and does something to those from left to right. */
+struct middle {
+    int left, right;
+    size_t cut_at;   /* closes both when so many bytes have passed; 0: never */
+    size_t flip_at;  /* a bit of this byte; 0: none */
+    size_t inject_at; /* bytes put in front of this one */
+    const char *inject;
+    size_t inject_n;
+    int pause_ms; /* between single bytes; 0: as they come */
+    size_t passed;
+    pthread_t thread;
+    _Atomic bool stop;
+};
+
+static bool pass_on(struct middle *m, uint8_t *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++, m->passed++) {
+        if (m->cut_at && m->passed == m->cut_at)
+            return false;
+        if (m->inject && m->passed == m->inject_at && send(m->right, m->inject, m->inject_n, MSG_NOSIGNAL) < 0)
+            return false;
+        if (m->flip_at && m->passed == m->flip_at)
+            p[i] ^= 0x10;
+        if (send(m->right, p + i, 1, MSG_NOSIGNAL) != 1)
+            return false;
+        if (m->pause_ms)
+            poll(NULL, 0, m->pause_ms);
+    }
+    return true;
+}
+
+static void *run_middle(void *arg)
+{
+    struct middle *m = arg;
+    uint8_t buf[4096];
+    struct pollfd p[2] = {{.fd = m->left, .events = POLLIN}, {.fd = m->right, .events = POLLIN}};
+    bool goes_on = true;
+    while (goes_on && !atomic_load(&m->stop)) {
+        poll(p, 2, 50);
+        ssize_t k = p[0].revents ? recv(m->left, buf, sizeof buf, MSG_DONTWAIT) : -1;
+        if (k == 0 || (k > 0 && !pass_on(m, buf, (size_t)k)))
+            goes_on = false;
+        k = p[1].revents ? recv(m->right, buf, sizeof buf, MSG_DONTWAIT) : -1;
+        if (k == 0 || (k > 0 && send(m->left, buf, (size_t)k, MSG_NOSIGNAL) != k))
+            goes_on = false;
+    }
+    close(m->left);
+    close(m->right);
+    return NULL;
+}
+
+/* A client and a server, both ours, with m between them. */
+struct ends {
+    gs_stream client, server;
+    int client_code, server_code;
+    char client_detail[400], server_detail[400];
+};
+
+static void *run_server(void *arg)
+{
+    struct ends *x = arg;
+    x->server_code = upgrade_to_tls(x->server, true, server_opts(), WAIT, x->server_detail, sizeof x->server_detail);
+    return NULL;
+}
+
+static void connect_through(struct ends *x, struct middle *m)
+{
+    int a[2], b[2];
+    pthread_t t;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, a), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, b), 0);
+    m->left = a[1];
+    m->right = b[1];
+    assert_ok(gs_stream_import(&x->client, a[0], NULL, GS_NO_MAILBOX));
+    assert_ok(gs_stream_import(&x->server, b[0], NULL, GS_NO_MAILBOX));
+    assert_int_equal(pthread_create(&m->thread, NULL, run_middle, m), 0);
+    assert_int_equal(pthread_create(&t, NULL, run_server, x), 0);
+    x->client_code = upgrade_to_tls(x->client, false, client_opts(), WAIT, x->client_detail, sizeof x->client_detail);
+    if (x->client_code < 0)
+        gs_stream_close(x->client);
+    pthread_join(t, NULL);
+}
+
+static void part(struct ends *x, struct middle *m)
+{
+    gs_stream_close(x->client);
+    gs_stream_close(x->server);
+    atomic_store(&m->stop, true);
+    pthread_join(m->thread, NULL);
+}
+
+/* How many bytes a client sends for a handshake, and with five bytes of data behind it. */
+static size_t handshake_bytes(size_t *with_data)
+{
+    struct middle m = {0};
+    struct ends x = {0};
+    char got[5];
+    connect_through(&x, &m);
+    assert_ok(x.client_code);
+    assert_ok(x.server_code);
+    size_t n = m.passed;
+    assert_ok(gs_stream_send(x.client, "hello", 5));
+    assert_code(gs_stream_recv(x.server, got, 5, 5, WAIT), 5);
+    *with_data = m.passed;
+    part(&x, &m);
+    return n;
+}
+
+static void a_handshake_cut_anywhere_is_no_connection(void **state)
+{
+    (void)state;
+    size_t all, handshake = handshake_bytes(&all);
+    for (size_t cut = 1; cut < handshake; cut += cut < 40 ? 1 : 17) {
+        struct middle m = {.cut_at = cut};
+        struct ends x = {0};
+        connect_through(&x, &m);
+        if (x.server_code != GS_ECLOSED && x.server_code != -ECONNRESET)
+            fail_msg("cut at %zu: the server answers %s %s", cut, gs_error_name(x.server_code), x.server_detail);
+        part(&x, &m);
+    }
+}
+
+static void a_changed_bit_anywhere_in_a_handshake_is_noticed(void **state)
+{
+    (void)state;
+    size_t all, handshake = handshake_bytes(&all);
+    for (size_t at = 1; at < handshake; at += 7) {
+        struct middle m = {.flip_at = at};
+        struct ends x = {0};
+        connect_through(&x, &m);
+        if (x.server_code == 0 && x.client_code == 0)
+            fail_msg("byte %zu of %zu: nobody noticed", at, handshake);
+        assert_true(x.server_code < 0);
+        part(&x, &m);
+    }
+}
+
+static void a_changed_bit_of_a_record_ends_the_stream(void **state)
+{
+    (void)state;
+    size_t all, handshake = handshake_bytes(&all);
+    for (size_t at = handshake; at < all; at++) {
+        struct middle m = {.flip_at = at};
+        struct ends x = {0};
+        char got[64];
+        connect_through(&x, &m);
+        assert_ok(x.client_code);
+        assert_ok(x.server_code);
+        assert_ok(gs_stream_send(x.client, "hello", 5));
+        assert_ok(gs_stream_shutdown(x.client, GS_SHUT_WRITE)); /* a longer length waits for more */
+        ssize_t e = gs_stream_recv(x.server, got, sizeof got, 0, 500);
+        if (e == GS_ETIMEOUT) { /* its length says that more is to come: nothing is delivered before it has */
+            gs_stream_close(x.client);
+            e = gs_stream_recv(x.server, got, sizeof got, 0, WAIT);
+        }
+        if (e != GS_EALERT && e != GS_ETRUNCATED)
+            fail_msg("byte %zu: %s", at - handshake, e < 0 ? gs_error_name((int)e) : "delivered");
+        assert_code(gs_stream_recv(x.server, got, sizeof got, 0, WAIT), GS_ECLOSED);
+        part(&x, &m);
+    }
+}
+
+static void a_cut_behind_the_data_is_told_as_truncated(void **state)
+{
+    (void)state;
+    size_t all, handshake = handshake_bytes(&all);
+    struct middle m = {.cut_at = all};
+    struct ends x = {0};
+    char got[16];
+    connect_through(&x, &m);
+    assert_ok(x.server_code);
+    assert_true(handshake < all);
+    assert_ok(gs_stream_send(x.client, "hello", 5));
+    assert_ok(gs_stream_shutdown(x.client, GS_SHUT_WRITE)); /* this goodbye never arrives */
+    assert_code(gs_stream_recv(x.server, got, 5, 5, WAIT), 5);
+    assert_code(gs_stream_recv(x.server, got, 5, 0, WAIT), GS_ETRUNCATED);
+    assert_code(gs_stream_recv(x.server, got, 5, 0, WAIT), GS_ECLOSED);
+    part(&x, &m);
+}
+
+static void plaintext_injected_behind_the_handshake_ends_the_stream(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *bytes;
+        size_t n;
+    } what[] = {{BYTES("\x17\x03\x03\x00\x05" "aaaaa")}, {BYTES("\x15\x03\x03\x00\x02\x01\x00")}, {BYTES("\x16\x03\x03\x00\x04\x00\x00\x00\x00")},
+                {BYTES("hello, this is no record")}};
+    size_t all, handshake = handshake_bytes(&all);
+    for (size_t i = 0; i < sizeof what / sizeof *what; i++) {
+        struct middle m = {.inject_at = handshake, .inject = what[i].bytes, .inject_n = what[i].n};
+        struct ends x = {0};
+        char got[16];
+        connect_through(&x, &m);
+        assert_ok(x.server_code);
+        assert_ok(gs_stream_send(x.client, "hello", 5));
+        assert_code(gs_stream_recv(x.server, got, sizeof got, 0, WAIT), GS_EALERT);
+        part(&x, &m);
+    }
+}
+
+static void a_slow_peer_gets_in_within_the_deadline(void **state)
+{
+    (void)state;
+    struct middle m = {.pause_ms = 1};
+    struct ends x = {0};
+    char got[5];
+    connect_through(&x, &m);
+    assert_ok(x.client_code);
+    assert_ok(x.server_code);
+    assert_ok(gs_stream_send(x.client, "hello", 5));
+    assert_code(gs_stream_recv(x.server, got, 5, 5, WAIT), 5);
+    part(&x, &m);
+}
+
+static void a_peer_that_trickles_beyond_the_deadline_is_refused(void **state)
+{
+    (void)state;
+    int fd[2];
+    gs_stream s;
+    struct middle m = {.pause_ms = 20};
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
+    int b[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, b), 0);
+    m.left = fd[1];
+    m.right = b[1];
+    static const char slow[] = "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 and so on, byte by byte, as slow as it can be without silence";
+    assert_int_equal(send(fd[0], slow, sizeof slow, 0), sizeof slow);
+    assert_ok(gs_stream_import(&s, b[0], GS_OPTS(GS_INT(HANDSHAKE_TIMEOUT, DEADLINE)), GS_NO_MAILBOX));
+    assert_int_equal(pthread_create(&m.thread, NULL, run_middle, &m), 0);
+    assert_code(gs_stream_upgrade(s, "tls", true, server_opts(), GS_INFINITY), GS_ETIMEOUT);
+    atomic_store(&m.stop, true);
+    close(fd[0]);
+    pthread_join(m.thread, NULL);
+}
+
+/* ---- after the handshake ---- */
+
+static void renegotiate(SSL *ssl, int fd)
+{
+    (void)fd;
+    char got[8];
+    SSL_renegotiate(ssl);
+    SSL_do_handshake(ssl); /* the request, or the new hello */
+    SSL_write(ssl, "after", 5);
+    (void)SSL_read(ssl, got, sizeof got);
+}
+
+/* The other side goes on without it, or refuses; the connection is never another one than was verified. */
+static void renegotiation_is_refused(void **state)
+{
+    (void)state;
+    for (int server = 0; server < 2; server++) {
+        struct tls_peer p;
+        char detail[400], got[8];
+        struct pki_cert ca = pki_make(&(struct pki_spec){.cn = "a CA", .ca = true}, NULL);
+        struct pki_cert leaf = pki_make(&(struct pki_spec){.cn = "leaf", .san = "DNS:gensock.test"}, &ca);
+        const char *file = pki_cert_file("renegotiation.pem", (const struct pki_cert *const[]){&ca}, 1);
+        struct peer_spec far = {.server = !server, .max_version = TLS1_2_VERSION, .act = renegotiate};
+        far.chain[0] = server ? NULL : &leaf;
+        gs_stream s = peer_start(&p, &far);
+        const gs_opt *client = GS_OPTS(GS_STR(TLS_CA_FILE, file), GS_STR(TLS_SERVER_NAME, "gensock.test"));
+        assert_ok(upgrade_to_tls(s, server, server ? server_opts() : client, WAIT, detail, sizeof detail));
+        ssize_t e = gs_stream_recv(s, got, 5, 5, WAIT);
+        assert_true(e == GS_EALERT || e == GS_ETRUNCATED || e == -ECONNRESET || (e == 5 && memcmp(got, "after", 5) == 0));
+        gs_stream_close(s);
+        peer_join(&p);
+        pki_free(&leaf);
+        pki_free(&ca);
+    }
+}
+
+static void flood_of_warnings(SSL *ssl, int fd)
+{
+    (void)ssl;
+    static const char warning[] = "\x15\x03\x03\x00\x02\x01\x5a";
+    for (int i = 0; i < 2000 && send(fd, warning, 7, MSG_NOSIGNAL) == 7; i++)
+        ;
+}
+
+static void a_flood_of_warnings_ends_the_stream(void **state)
+{
+    (void)state;
+    struct tls_peer p;
+    char detail[400], got[8];
+    gs_stream s = peer_start(&p, &(struct peer_spec){.act = flood_of_warnings});
+    assert_ok(upgrade_to_tls(s, true, server_opts(), WAIT, detail, sizeof detail));
+    assert_code(gs_stream_recv(s, got, sizeof got, 0, WAIT), GS_EALERT);
+    gs_stream_close(s);
+    peer_join(&p);
+}
+
+static void just_leave(SSL *ssl, int fd)
+{
+    SSL_write(ssl, "data", 4);
+    shutdown(fd, SHUT_RDWR);
+}
+
+static void a_peer_that_leaves_without_a_word_is_truncated(void **state)
+{
+    (void)state;
+    struct tls_peer p;
+    char detail[400], got[8];
+    gs_stream s = peer_start(&p, &(struct peer_spec){.act = just_leave});
+    assert_ok(upgrade_to_tls(s, true, server_opts(), WAIT, detail, sizeof detail));
+    assert_code(gs_stream_recv(s, got, 4, 4, WAIT), 4);
+    assert_code(gs_stream_recv(s, got, 4, 0, WAIT), GS_ETRUNCATED);
+    gs_stream_close(s);
+    peer_join(&p);
+}
+
+int main(void)
+{
+    static struct CMUnitTest tests[WRONGS + RAWS + 16];
+    static const struct CMUnitTest others[] = {
+        cmocka_unit_test(a_handshake_cut_anywhere_is_no_connection),
+        cmocka_unit_test(a_changed_bit_anywhere_in_a_handshake_is_noticed),
+        cmocka_unit_test(a_changed_bit_of_a_record_ends_the_stream),
+        cmocka_unit_test(a_cut_behind_the_data_is_told_as_truncated),
+        cmocka_unit_test(plaintext_injected_behind_the_handshake_ends_the_stream),
+        cmocka_unit_test(a_slow_peer_gets_in_within_the_deadline),
+        cmocka_unit_test(a_peer_that_trickles_beyond_the_deadline_is_refused),
+        cmocka_unit_test(renegotiation_is_refused),
+        cmocka_unit_test(a_flood_of_warnings_ends_the_stream),
+        cmocka_unit_test(a_peer_that_leaves_without_a_word_is_truncated),
+    };
+    size_t n = 0;
+    assert_ok(gs_tls_register());
+    for (int i = 0; i < WRONGS; i++)
+        tests[n++] = (struct CMUnitTest){wrongs[i].name, run_wrong, NULL, NULL, (void *)(uintptr_t)&wrongs[i]};
+    for (int i = 0; i < RAWS; i++)
+        tests[n++] = (struct CMUnitTest){raws[i].name, run_raw, NULL, NULL, (void *)(uintptr_t)&raws[i]};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        tests[n++] = others[i];
+    int failed = _cmocka_run_group_tests("tls_zoo_handshakes", tests, n, NULL, NULL);
+    if (own.cert)
+        pki_free(&own);
+    return failed;
+}
