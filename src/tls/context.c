@@ -83,13 +83,10 @@ static int use_trust(SSL_CTX *ctx, const struct config *c)
 {
     if (c->verify == GS_TLS_VERIFY_NONE)
         return 0;
-    bool system = !c->ca;
-    if (system && SSL_CTX_set_default_verify_paths(ctx) != 1)
-        return verdict_setup(-EINVAL, "the system's CAs cannot be used");
-    int e = c->ca ? file_add_cas(ctx, "tls_ca_file", c->ca, c->server) : 0;
+    int e = c->ca ? file_add_cas(ctx, "tls_ca_file", c->ca, c->server) : file_add_system_cas(ctx);
     if (e == 0 && c->extra_ca)
         e = file_add_cas(ctx, "tls_extra_ca_file", c->extra_ca, c->server);
-    return e;
+    return e == 0 ? file_read_parts(ctx) : e;
 }
 
 static int verify_mode(const struct config *c)

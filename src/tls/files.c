@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/x509v3.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -101,14 +102,63 @@ static bool at_end(void)
     return true;
 }
 
+static bool lacked_memory(void) { return ERR_GET_REASON(ERR_peek_error()) == ERR_R_MALLOC_FAILURE; }
+
+/* A certificate whose key OpenSSL had no memory to read goes without one, as if it were of a kind it does not know. */
+static bool lost_its_key(X509 *cert)
+{
+    X509 *again = X509_get0_pubkey(cert) ? NULL : X509_dup(cert);
+    bool lost = again && X509_get0_pubkey(again);
+    X509_free(again);
+    return lost;
+}
+
+/* OpenSSL reads extensions at first use, and takes a lack of memory then for a wrong certificate, for good: so they are read
+ * where the file is. What is really wrong with one is told when it is used. */
+static int read_parts(X509 *cert)
+{
+    ERR_clear_error();
+    bool ok = (X509_check_purpose(cert, -1, 0) == 1 || !lacked_memory()) && !lost_its_key(cert);
+    ERR_clear_error();
+    return ok ? 0 : -ENOMEM;
+}
+
+int file_read_parts(SSL_CTX *ctx)
+{
+    const STACK_OF(X509_OBJECT) *all = X509_STORE_get0_objects(SSL_CTX_get_cert_store(ctx));
+    for (int i = 0; i < sk_X509_OBJECT_num(all); i++) {
+        X509 *cert = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(all, i));
+        if (cert && read_parts(cert) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+/* As SSL_CTX_set_default_verify_paths, which would go on with half of them where it lacks memory. */
+int file_add_system_cas(SSL_CTX *ctx)
+{
+    X509_STORE *store = SSL_CTX_get_cert_store(ctx);
+    X509_LOOKUP *file = X509_STORE_add_lookup(store, X509_LOOKUP_file());
+    X509_LOOKUP *folder = X509_STORE_add_lookup(store, X509_LOOKUP_hash_dir());
+    if (!file || !folder || X509_LOOKUP_add_dir(folder, NULL, X509_FILETYPE_DEFAULT) != 1)
+        return verdict_setup(-ENOMEM, "the system's CAs cannot be used");
+    ERR_clear_error();
+    bool ok = X509_LOOKUP_load_file(file, NULL, X509_FILETYPE_DEFAULT) == 1 || !lacked_memory();
+    ERR_clear_error(); /* there may be no such file: then nobody is trusted by it */
+    return ok ? 0 : -ENOMEM;
+}
+
 /* The leaf, then whatever follows it as its chain. */
 static int use_chain(SSL_CTX *ctx, BIO *pem, const char *path)
 {
     X509 *cert = PEM_read_bio_X509_AUX(pem, NULL, NULL, NULL);
     if (!cert)
         return verdict_setup(-EINVAL, "option tls_cert_file: %s holds no PEM certificate", path);
-    bool ok = SSL_CTX_use_certificate(ctx, cert) == 1;
+    int e = read_parts(cert);
+    bool ok = e == 0 && SSL_CTX_use_certificate(ctx, cert) == 1;
     X509_free(cert);
+    if (e < 0)
+        return e;
     if (!ok)
         return verdict_setup(-EINVAL, "option tls_cert_file: %s cannot be used", path);
     SSL_CTX_clear_chain_certs(ctx);

@@ -378,10 +378,10 @@ static int say_goodbye(struct tls *t)
     if (t->said_goodbye || !begin(t, &e))
         return t->error ? -ENOTCONN : e;
     t->said_goodbye = true;
-    (void)SSL_shutdown(t->ssl); /* the peer's own is read where everything is read */
-    ERR_clear_error();
-    e = wire_end(&t->wire);
-    return e == -EAGAIN ? 0 : e;
+    if (SSL_shutdown(t->ssl) < 0) /* 0: the peer's own is read where everything is read */
+        e = fail(t);
+    int sent = wire_end(&t->wire);
+    return e < 0 ? e : sent == -EAGAIN ? 0 : sent;
 }
 
 static int tls_shutdown(void *ctx, gs_how how)
@@ -467,14 +467,16 @@ static int tls_peer(void *ctx, gs_peer *out)
 }
 
 /* Locked. The peer's certificate, encoded when somebody wants it first. */
-static void encode_cert(struct tls *t)
+static int encode_cert(struct tls *t)
 {
     X509 *cert = t->cert ? NULL : SSL_get0_peer_certificate(t->ssl);
     if (!cert)
-        return;
-    t->cert_n = i2d_X509(cert, &t->cert);
-    if (t->cert_n <= 0)
-        t->cert_n = 0;
+        return 0;
+    int n = i2d_X509(cert, &t->cert);
+    if (n <= 0)
+        return -ENOMEM;
+    t->cert_n = n;
+    return 0;
 }
 
 static int tls_security(void *ctx, gs_security *out)
@@ -483,7 +485,7 @@ static int tls_security(void *ctx, gs_security *out)
     const unsigned char *alpn;
     unsigned alpn_n;
     pthread_mutex_lock(&t->mutex);
-    encode_cert(t);
+    int e = encode_cert(t);
     SSL_get0_alpn_selected(t->ssl, &alpn, &alpn_n);
     const char *sni = SSL_get_servername(t->ssl, TLSEXT_NAMETYPE_host_name);
     *out = (gs_security){
@@ -496,7 +498,7 @@ static int tls_security(void *ctx, gs_security *out)
     };
     ERR_clear_error();
     pthread_mutex_unlock(&t->mutex);
-    return 0;
+    return e;
 }
 
 static const struct gs_transport tls = {

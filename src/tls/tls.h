@@ -61,6 +61,10 @@ GS_MUST_USE int file_use_cert(SSL_CTX *ctx, const char *path);
 GS_MUST_USE int file_use_key(SSL_CTX *ctx, const char *path, const char *cert_path);
 /* Adds CAs to the store; with a list their names too, for a server's request. */
 GS_MUST_USE int file_add_cas(SSL_CTX *ctx, const char *what, const char *path, bool request);
+/* The CAs that OpenSSL finds by SSL_CERT_FILE, SSL_CERT_DIR or in its own folder. */
+GS_MUST_USE int file_add_system_cas(SSL_CTX *ctx);
+/* Keys and extensions of all CAs in the store: a lack of memory shows here, not as an unknown CA later. -ENOMEM. */
+GS_MUST_USE int file_read_parts(SSL_CTX *ctx);
 
 /* ---- session.c ---- */
 

@@ -297,7 +297,7 @@ size_t wire_record(const struct wire *w)
         return 0;
     const uint8_t *p = w->in + w->in_at;
     size_t record = HEADER + ((size_t)p[3] << 8 | p[4]);
-    bool wrong = record > HEADER + RECORD_MAX || p[0] < 20 || p[0] > 24 || p[1] != 3; /* an error, that needs no more bytes to be told */
+    bool wrong = record > HEADER + RECORD_MAX || p[0] < 20 || p[0] > 24 || p[1] != 3; /* told without its end */
     return wrong ? n : record <= n ? record : 0;
 }
 

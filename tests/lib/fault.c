@@ -4,16 +4,18 @@
 #include "fault.h"
 
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <netdb.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fault_plan.h"
 
-enum { ERRORS_MAX = 7 };
+enum { ERRORS_MAX = 7, TRACE_DEPTH = 40 };
 
 /* What each call can answer on a healthy program: manual pages of Linux, less what only a wrong argument causes. Errors that
  * pass by themselves stand last. */
@@ -156,9 +158,18 @@ uint64_t fault_random(void)
     return z ^ (z >> 31);
 }
 
+/* With GS_FAULT_TRACE in the environment: who made the call that is hit first (addr2line -e PROGRAM names the lines). */
+static void trace_first(void)
+{
+    void *chain[TRACE_DEPTH];
+    if (getenv("GS_FAULT_TRACE"))
+        backtrace_symbols_fd(chain, backtrace(chain, TRACE_DEPTH), STDERR_FILENO);
+}
+
 void fault_hit(enum fault_call call)
 {
-    (void)NEXT(fired);
+    if (NEXT(fired) == 1)
+        trace_first();
     (void)NEXT(fired_on[call]);
     int none = FAULT_CALLS;
     atomic_compare_exchange_strong_explicit(&first_call, &none, (int)call, memory_order_relaxed, memory_order_relaxed);

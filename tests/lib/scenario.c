@@ -264,7 +264,10 @@ struct fault_report fault_explore(const char *name, scenario_fn scenario, void *
     job.reference = &well.end;
     if (explore_only(&r, name, &job))
         return r;
-    for (long n = 1; n <= r.calls_cold; n++) {
+    long at_most = test_long() ? opt.at_most * 10 : opt.at_most;
+    double step = at_most && at_most < r.calls_cold ? (double)r.calls_cold / (double)at_most : 1;
+    for (double at = 1; at < (double)r.calls_cold + 1; at += step) {
+        long n = (long)at;
         explore_call(&r, name, &job, n, false);
         explore_call(&r, name, &job, n, true);
     }

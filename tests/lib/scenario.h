@@ -26,6 +26,7 @@ struct fault_options {
     void (*prepare)(void); /* runs first in each child, without faults: makes what comes with first use and stays */
     bool real_clock;      /* else the virtual clock (AUTO): timeouts cost no time, single-threaded scenarios only */
     int settle_ms;        /* how long threads and descriptors may take to go away; 0 = 500 */
+    long at_most;         /* so many n at most, spread evenly (ten times as many with GS_TEST_LONG=1); 0 = every one */
     bool census_may_grow; /* not even a healthy process is steady (say why at the call): checks crash and hang only */
 };
 

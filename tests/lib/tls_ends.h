@@ -183,7 +183,10 @@ static inline void tls_ends_close(struct tls_ends *x)
     memset(&x->to_client, 0, sizeof x->to_client);
 }
 
-static inline ssize_t tls_end_read(struct tls_end *e, void *p, size_t n) { return tls_layer()->readv(e->tls, &(struct iovec){p, n}, 1); }
+static inline ssize_t tls_end_read(struct tls_end *e, void *p, size_t n)
+{
+    return tls_layer()->readv(e->tls, &(struct iovec){p, n}, 1);
+}
 
 static inline ssize_t tls_end_write(struct tls_end *e, const void *p, size_t n)
 {
@@ -206,9 +209,8 @@ static inline bool tls_ends_handshake(struct tls_ends *x, int *client, int *serv
         char nothing;
         if (*client == 0 && tls_goes_on(*server)) /* it has tickets to send, and for that room */
             (void)tls_end_read(&x->client, &nothing, 1);
-        if ((*client < 0 && !tls_goes_on(*client)) || (*server < 0 && !tls_goes_on(*server)))
-            if (x->to_client.at == x->to_client.n && x->to_server.at == x->to_server.n && i > 1000)
-                return true; /* the other waits for bytes that will not come */
+        if (i > 1000 && ((*client < 0 && !tls_goes_on(*client)) || (*server < 0 && !tls_goes_on(*server))))
+            return true; /* the other waits for bytes that will not come */
     }
     return false;
 }

@@ -1,5 +1,5 @@
-/* TLS over a transport that is short, late, interrupted, cut or broken at any byte: everything that was taken arrives, in order; what
- * is held back is flushed; and poll tells of waiting bytes exactly while there is something to read without the transport. */
+/* TLS over a transport that is short, late, interrupted, cut or broken at any byte: everything that was taken arrives, in
+ * order; what is held back is flushed; and poll tells of waiting bytes exactly while there is something to read without the transport. */
 #include "pki.h"
 #include "support.h"
 #include "tls_ends.h"
@@ -56,8 +56,8 @@ static ssize_t read_into(struct flow *f, size_t cap)
 
 static size_t some_room(struct rng *r) { return 1 + rng_below(r, rng_below(r, 4) ? 900 : ROOM); }
 
-/* With nothing coming from below: what poll tells is there, what it does not tell is not, and reading without bytes (a ticket, new
- * keys) lowers it: nobody turns in circles. */
+/* With nothing coming from below: what poll tells is there, what it does not tell is not, and reading without bytes (a
+ * ticket, new keys) lowers it: nobody turns in circles. */
 static void check_poll(struct flow *f, struct rng *r)
 {
     f->to->script.deaf = true;
@@ -87,8 +87,8 @@ static void open_ready(struct tls_ends *x, const struct tls_script *script)
     int c, s;
     assert_ok(tls_ends_open(x, client_opts, server_opts, script));
     if (!tls_ends_handshake(x, &c, &s))
-        fail_msg("the handshake stands still: client %d, server %d; shorts %u, nothing %u, room %zu", c, s, script->shorts, script->nothing,
-                 script->room);
+        fail_msg("the handshake stands still: client %d, server %d; shorts %u, nothing %u, room %zu", c, s, script->shorts,
+                 script->nothing, script->room);
     assert_code(c, 0);
     assert_code(s, 0);
 }
@@ -143,7 +143,8 @@ static void what_is_held_back_leaves_with_flush(void **state)
     for (long k = 0; k < test_scale(60, 600); k++) {
         struct tls_ends x;
         open_ready(&x, &kind);
-        x.client.script = (struct tls_script){.read_answer = 1, .seed = rng_next(&r), .shorts = 100, .eagain = 60, .room = 1 + rng_below(&r, 40000)};
+        x.client.script = (struct tls_script){.read_answer = 1, .seed = rng_next(&r), .shorts = 100, .eagain = 60};
+        x.client.script.room = 1 + rng_below(&r, 40000);
         struct flow f = {&x.client, &x.server, 5, 0, 0, ROOM, 1};
         int e = 0;
         while (e == 0 && f.sent < f.total)
@@ -245,7 +246,7 @@ static void break_everywhere(bool server, int read_answer, int write_error, int 
 {
     size_t to_client, to_server;
     measure(&to_client, &to_server);
-    size_t all = (server ? to_server : to_client) * (write_error ? 0 : 1) + (server ? to_client : to_server) * (write_error ? 1 : 0);
+    size_t all = server != (write_error != 0) ? to_server : to_client;
     long told[2] = {0, 0}, step = test_scale(67, 5);
     for (size_t at = 0; at < all; at += (size_t)step) {
         struct tls_ends x;
