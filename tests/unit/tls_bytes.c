@@ -152,9 +152,9 @@ static void a_mailbox_is_told_of_what_was_decrypted_already(void **state)
     gs_msg m;
     assert_ok(gs_mailbox_new(&mb));
     open_pair(&p, GS_OPTS(GS_INT(PACKET, GS_PACKET_LINE), GS_INT(ACTIVE, GS_ACTIVE_FALSE)), NULL);
-    char text[LINES * 8 + 1] = "", line[16];
+    char text[LINES * 8 + 16] = "", line[16];
     for (int i = 0; i < LINES; i++)
-        snprintf(text + strlen(text), 8, "%05d\n", i);
+        snprintf(text + strlen(text), 16, "%05d\n", i);
     assert_ok(gs_stream_send(p.client, text, strlen(text)));
     assert_ok(gs_stream_controlling_process(p.server, GS_NO_MAILBOX, mb));
     int fd = (int)assert_ok(gs_mailbox_fd(mb));
