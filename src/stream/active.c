@@ -349,8 +349,10 @@ static bool serve_stream(struct gsi_mailbox *mb, struct stream *s, uint64_t id, 
     if (s->state == OPENING)
         return false;
     bool silent = descriptorless(s);
-    if (has_output(s) && (silent || events & (EPOLLOUT | EPOLLERR | EPOLLHUP) || s->delayed))
+    if (has_output(s) && (silent || events & (EPOLLOUT | EPOLLERR | EPOLLHUP) || s->delayed || output_unwatched(s)))
         (void)output_flush(s, id);
+    if (output_unwatched(s))
+        output_watch(s, id);
     if (!s->stuck && s->armed & EPOLLOUT) /* left over from an arming that failed: it would be told for ever */
         (void)stream_arm(s, id, s->armed & EPOLLIN);
     if (s->reader) { /* a recv in another thread has the input; it comes back to what is to tell */
@@ -443,8 +445,10 @@ static void mute(struct gsi_mailbox *mb, uint64_t id, uint32_t events)
     else if (s->source.owner == mb) {
         if (s->state == OPENING)
             opening_advance(s, id);
-        else if (has_output(s) && (events & EPOLLOUT || s->delayed || descriptorless(s)))
+        else if (has_output(s) && (events & EPOLLOUT || s->delayed || descriptorless(s) || output_unwatched(s)))
             (void)output_flush(s, id);
+        if (output_unwatched(s) && !(events & (EPOLLHUP | EPOLLERR)))
+            output_watch(s, id);
     }
     if (s->source.owner == mb && (s->state != OPENING || s->tell_open)) {
         (void)stream_arm(s, id, s->state == LISTENING ? accept_muted_events(s)

@@ -243,9 +243,12 @@ static bool look_at(struct watch *w)
 static void take_fresh(void)
 {
     pthread_mutex_lock(&f.mutex);
-    for (size_t i = 0; i < f.fresh_n && grow(&f.watch, &f.watch_cap, f.watch_n, sizeof *f.watch); i++)
-        f.watch[f.watch_n++] = (struct watch){.mailbox = f.fresh[i]};
-    f.fresh_n = 0;
+    size_t taken = 0;
+    while (taken < f.fresh_n && grow(&f.watch, &f.watch_cap, f.watch_n, sizeof *f.watch))
+        f.watch[f.watch_n++] = (struct watch){.mailbox = f.fresh[taken++]};
+    f.fresh_n -= taken; /* those that there is no memory for wait for the next tick */
+    if (taken && f.fresh_n)
+        memmove(f.fresh, f.fresh + taken, f.fresh_n * sizeof *f.fresh);
     pthread_mutex_unlock(&f.mutex);
 }
 
@@ -279,7 +282,7 @@ static int next_timeout(bool *end)
     bool left = f.left_n, fresh = f.fresh_n;
     *end = f.stopping && !left;
     pthread_mutex_unlock(&f.mutex);
-    return *end || fresh ? 0 : f.watch_n ? TICK_MS : left ? SWEEP_MS : -1;
+    return *end ? 0 : f.watch_n || fresh ? TICK_MS : left ? SWEEP_MS : -1;
 }
 
 static void *run(void *unused)

@@ -121,6 +121,12 @@ static void no_longer_stuck(struct stream *s, uint64_t id)
     flusher_forget(s, id);
 }
 
+void output_watch(struct stream *s, uint64_t id)
+{
+    if (!(s->armed & EPOLLOUT) && stream_arm(s, id, s->armed | EPOLLOUT) < 0)
+        stream_look_again(s, id);
+}
+
 static void stuck(struct stream *s, uint64_t id)
 {
     if (s->stuck)
@@ -132,8 +138,7 @@ static void stuck(struct stream *s, uint64_t id)
         (void)flusher_help(id); /* else the next call on the stream does it */
         return;
     }
-    /* Without memory for the kernel's watch the flusher retries by its tick, once the owner does not sleep in gs_receive. */
-    (void)stream_arm(s, id, s->armed | EPOLLOUT);
+    output_watch(s, id);
     gsi_source_list(&s->source, id, GSI_OUTPUT);
     flusher_watch(s->source.owner);
 }

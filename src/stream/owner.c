@@ -52,7 +52,7 @@ static void arrive(struct stream *s, uint64_t id, uint32_t armed)
     if (s->state == OPEN) /* what left or got stuck on the way is not in `armed` */
         armed = (armed & EPOLLIN) | (s->stuck ? EPOLLOUT : 0);
     if (stream_arm(s, id, armed) < 0)
-        stream_look_again(s, id);
+        stream_look_again(s, id); /* for room as well */
     active_changed(s, id);
     if (s->state == OPENING && s->more->opening)
         s->more->opening->timer_set = false; /* it stayed with the old owner */

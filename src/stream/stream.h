@@ -241,6 +241,10 @@ static inline int output_flush(struct stream *s, uint64_t id) { return output_wr
 int output_held(struct stream *s);
 /* Locked. A read or a shutdown may leave something to write (a TLS key update, a goodbye): sees that it goes. */
 void output_see_held(struct stream *s, uint64_t id);
+/* Stuck, and its owner is not told of room: the kernel had no memory for the watch. */
+static inline bool output_unwatched(const struct stream *s) { return s->stuck && !(s->armed & EPOLLOUT) && !descriptorless(s); }
+/* Locked, owned, stuck. Watches for room; while that fails the owner looks again. */
+void output_watch(struct stream *s, uint64_t id);
 /* Locked. Ends the cork of the running batch: everything that points into the owner's memory leaves or is copied. */
 void output_uncork(struct stream *s, uint64_t id);
 /* Locked. The same, with iov behind it; as output_write. */

@@ -1,15 +1,17 @@
 /* The kernel has no memory for a watch (epoll_ctl fails): where no call can tell, the owner looks again by itself, and nothing is
  * late for ever. */
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "fault.h"
 #include "stream_pair.h"
 
-enum { FAILURES = 4 };
+enum { FAILURES = 4, MANY = 1000000 };
 
 static struct tcp_pair p;
 static gs_mailbox other;
+static char piece[65536];
 
 static int set_up(void **state)
 {
@@ -53,6 +55,112 @@ static void retries_until(gs_mailbox mb, long failures)
     assert_int_equal(fault_stop(), failures);
     assert_true(all);
     assert_false(told);
+}
+
+/* The first to need the flusher, before it has any memory: the watch that it cannot take is not forgotten. */
+static void the_flusher_without_memory_takes_a_watch_later(void **state)
+{
+    (void)state;
+    gs_msg m;
+    char got[8];
+    gs_opt framed[] = {GS_INT(PACKET, GS_PACKET_1), {.name = GS_OPT_END}};
+    tcp_pair_open(&p, framed, GS_OPTS(GS_INT(PACKET, GS_PACKET_1), GS_INT(ACTIVE, GS_ACTIVE_FALSE)), true);
+    assert_ok(gs_stream_unrecv(p.b, "\1a\1b", 4));
+    assert_ok(gs_stream_setopts(p.b, GS_OPTS(GS_INT(ACTIVE, GS_ACTIVE_TRUE))));
+    assert_ok(gs_receive(p.mb, &m, PAIR_WAIT_MS));
+    fault_fail_call(FAULT_realloc, 2, FAILURES, ENOMEM); /* 1: the list that the mailbox is put on, by this thread */
+    assert_ok(gs_stream_send(p.b, "answer", 6));          /* corked: b is still to come; and the owner goes away */
+    ssize_t e = gs_stream_recv(p.a, got, sizeof got, 0, PAIR_WAIT_MS);
+    assert_int_equal(fault_stop(), FAILURES);
+    assert_code(e, 6);
+}
+
+/* A thread in gs_receive. */
+struct sleeper {
+    pthread_t thread;
+    gs_mailbox mb;
+    uint64_t ref; /* 0: any message */
+    int e;
+    gs_msg m;
+};
+
+static void *sleep_in_receive(void *arg)
+{
+    struct sleeper *s = arg;
+    s->e = s->ref ? gs_receive_ref(s->mb, s->ref, &s->m, PAIR_WAIT_MS) : gs_receive(s->mb, &s->m, PAIR_WAIT_MS);
+    return NULL;
+}
+
+static void open_for_filling(void)
+{
+    gs_msg m;
+    tcp_pair_open(&p, NULL, GS_OPTS(GS_INT(SNDBUF, 8192), GS_INT(SEND_TIMEOUT, GS_NOWAIT), GS_INT(ACTIVE, GS_ACTIVE_FALSE)), true);
+    assert_code(gs_receive(p.mb, &m, 0), GS_ETIMEOUT);
+}
+
+/* b's output is stuck until somebody reads, however often it was tried; how much it took. */
+static size_t fill(void)
+{
+    size_t sent = 0;
+    bool stays = wait_until((sent += gs_stream_send(p.b, piece, sizeof piece) == 0 ? sizeof piece : 0, fault_fired() >= FAILURES),
+                            PAIR_WAIT_MS);
+    assert_true(stays);
+    return sent;
+}
+
+static void drain(size_t sent)
+{
+    while (sent) {
+        ssize_t k = gs_stream_recv(p.a, piece, sizeof piece, 0, PAIR_WAIT_MS);
+        assert_true(k > 0);
+        sent -= (size_t)k;
+    }
+}
+
+static void stuck_output_goes_on_though_a_sleeping_owner_cannot_watch_yet(void **state)
+{
+    (void)state;
+    open_for_filling();
+    struct sleeper s = {.mb = p.mb};
+    assert_int_equal(pthread_create(&s.thread, NULL, sleep_in_receive, &s), 0);
+    fault_fail_call(FAULT_epoll_ctl, 1, MANY, ENOMEM);
+    drain(fill());
+    assert_true(fault_stop() >= FAILURES);
+    pthread_join(s.thread, NULL);
+    assert_code(s.e, 0);
+    assert_int_equal(s.m.kind, GS_MSG_DRAINED);
+}
+
+static void so_it_does_in_a_selective_receive(void **state)
+{
+    (void)state;
+    open_for_filling();
+    struct sleeper s = {.mb = p.mb, .ref = gs_make_ref()};
+    assert_int_equal(pthread_create(&s.thread, NULL, sleep_in_receive, &s), 0);
+    fault_fail_call(FAULT_epoll_ctl, 1, MANY, ENOMEM);
+    drain(fill());
+    assert_true(fault_stop() >= FAILURES);
+    gs_mailbox_free(p.mb);
+    pthread_join(s.thread, NULL);
+    assert_code(s.e, GS_ECLOSED);
+}
+
+static void stuck_output_goes_on_under_a_new_owner_that_cannot_watch_yet(void **state)
+{
+    (void)state;
+    open_for_filling();
+    size_t sent = 0;
+    while (gs_stream_send(p.b, piece, sizeof piece) == 0)
+        sent += sizeof piece;
+    fault_fail_call(FAULT_epoll_ctl, 1, MANY, ENOMEM);
+    assert_ok(gs_stream_controlling_process(p.b, p.mb, other));
+    struct sleeper s = {.mb = other};
+    assert_int_equal(pthread_create(&s.thread, NULL, sleep_in_receive, &s), 0);
+    drain(sent + fill());
+    assert_true(fault_stop() >= FAILURES);
+    pthread_join(s.thread, NULL);
+    assert_code(s.e, 0);
+    assert_int_equal(s.m.kind, GS_MSG_DRAINED);
 }
 
 static void a_transfer_succeeds_though_the_new_owner_cannot_watch_yet(void **state)
@@ -112,6 +220,10 @@ static void setopts_of_a_listener_succeeds_though_it_cannot_be_watched_yet(void 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(the_flusher_without_memory_takes_a_watch_later),
+        TEST(stuck_output_goes_on_though_a_sleeping_owner_cannot_watch_yet),
+        TEST(so_it_does_in_a_selective_receive),
+        TEST(stuck_output_goes_on_under_a_new_owner_that_cannot_watch_yet),
         TEST(a_transfer_succeeds_though_the_new_owner_cannot_watch_yet),
         TEST(a_listener_s_transfer_as_well),
         TEST(setopts_of_a_listener_succeeds_though_it_cannot_be_watched_yet),
