@@ -20,7 +20,7 @@ struct cat {
     gs_mailbox mb;
     gs_stream s;
     gs_opt active[2];
-    bool hex, listen;
+    bool hex, listen, verbose;
     bool by_lines;                /* a line of standard input is a packet */
     enum { PAUSES, STAYS, LEAVES } then; /* when the peer ends first: see above; or exit_on_close says what */
     char *in;                     /* input not sent yet: in[at..n) */
@@ -292,13 +292,14 @@ static int loop(struct cat *c)
 }
 
 static const char usage[] =
-    "ADDRESS [--listen] [--hex] [--timeout MS] [--json] [--OPTION VALUE …]\n"
+    "ADDRESS [--listen] [--hex] [-v] [--timeout MS] [--json] [--OPTION VALUE …]\n"
     "Standard input goes to the peer, what the peer sends to standard output. The end of standard input closes the stream for\n"
     "writing; the command ends when the peer ends.\n"
     "When the peer ends first, standard input is still sent until it pauses for 500 ms; with --exit_on_close false to its\n"
     "end, with true not at all.\n"
     "  --listen       waits for one connection at ADDRESS, and first prints where\n"
     "  --hex          lines of hexadecimal digits, each a packet, in both directions\n"
+    "  -v, --verbose  tells on stderr what TLS agreed on: version, cipher, ALPN, who was verified, whether it was resumed\n"
     "  --timeout MS   for connecting; and how long the peer may be silent after the end of standard input\n"
     "  --json         each packet that arrives is a line {\"text\":…}, or {\"hex\":…} when it is not UTF-8\n"
     "With --packet 1, 2 or 4 each line of standard input is a packet, without its newline, and each packet that arrives is\n"
@@ -318,7 +319,7 @@ static void init(struct cat *c)
 int cli_cat(int argc, char **argv)
 {
     struct cat c = {.a = {.command = "cat", .usage = usage, .n_args = 1}};
-    const struct cli_flag flags[] = {{"hex", CLI_FLAG, &c.hex, 0, 0}, {"listen", CLI_FLAG, &c.listen, 0, 0}, {NULL, CLI_FLAG, NULL, 0, 0}};
+    const struct cli_flag flags[] = {{"hex", CLI_FLAG, &c.hex, 0, 0}, {"listen", CLI_FLAG, &c.listen, 0, 0}, {"verbose", CLI_FLAG, &c.verbose, 0, 0}, {NULL, CLI_FLAG, NULL, 0, 0}};
     cli_default(&c.a, (gs_opt)GS_INT(ACTIVE, GS_ACTIVE_TRUE));
     cli_default(&c.a, (gs_opt)GS_INT(EXIT_ON_CLOSE, false));
     int code = cli_parse(&c.a, argc, argv, flags);
@@ -327,12 +328,16 @@ int cli_cat(int argc, char **argv)
     if (code >= 0)
         return cli_args_fini(&c.a, code);
     cli_nowait_sends(&c.a);
+    if (cli_is_tls(c.a.arg[0])) /* a reset may be an attacker's cut: no clean end */
+        cli_fallback(&c.a, (gs_opt)GS_INT(SHOW_ECONNRESET, true));
     init(&c);
 
     int e = gs_mailbox_new(&c.mb);
     if (e < 0)
         return cli_args_fini(&c.a, cli_fail(&c.a, "starting", e));
     code = cli_open(&c.a, c.a.arg[0], c.listen, c.mb, &c.s);
+    if (code == CLI_OK && c.verbose)
+        cli_tls_tell(&c.a, c.s);
     if (code == CLI_OK)
         code = loop(&c);
     code = cli_finish_stdout(&c.a, code);

@@ -1,7 +1,7 @@
 /* cli.h: the subcommands of `gensock`, one per file, and what they share.
  *
  * A subcommand gets its own name as argv[0] and answers an exit code. Only public calls of the library are used.
- * Shared: options.c (arguments), report.c (errors, JSON), endpoint.c (connect or listen), signals.c, progress.c, sha256.c.
+ * Shared: options.c (arguments), report.c (errors, JSON), endpoint.c (connect or listen), tls.c, signals.c, progress.c, sha256.c.
  */
 #ifndef GENSOCK_CLI_H
 #define GENSOCK_CLI_H
@@ -22,7 +22,8 @@
     X(CHECKSUM, 7, "checksum", "what arrived is not what was sent; nothing is left of it")                             \
     X(CLOSED, 8, "closed", "the peer left before the end")                                                             \
     X(FILE, 9, "file", "a file, standard input or standard output cannot be read or written")                          \
-    X(PROTOCOL, 10, "protocol", "the peer speaks something else")
+    X(PROTOCOL, 10, "protocol", "the peer speaks something else")                                                      \
+    X(TLS, 11, "tls", "the TLS handshake failed, or TLS ended with an alert: the line names it")
 
 enum cli_exit {
 #define CLI_EXIT_ENUM(code, value, name, when) CLI_##code = (value),
@@ -78,8 +79,8 @@ struct cli_args {
 
 /* An option in front of the user's. */
 void cli_default(struct cli_args *a, gs_opt o);
-/* Reads --json, --timeout MS, --help, the command's flags (ending with a row without name), and every other --NAME VALUE as
- * the gen_tcp option of that name. -1: go on; else the exit code, all being said. */
+/* Reads --json, --timeout MS, --help, the command's flags (ending with a row without name; -v is --verbose), those of TLS, and
+ * every other --NAME VALUE as the gen_tcp option of that name. -1: go on; else the exit code, all being said. */
 int cli_parse(struct cli_args *a, int argc, char **argv, const struct cli_flag *flags);
 /* After parsing: an option for who has given none of its name. */
 void cli_fallback(struct cli_args *a, gs_opt o);
@@ -115,6 +116,21 @@ int cli_listen(const struct cli_args *a, const char *address, gs_mailbox owner, 
 void cli_unlisten(gs_stream listener);
 /* One connection: connects, or listens for one (SIGINT and SIGTERM then clean up and end the process). 0, or the exit code. */
 int cli_open(const struct cli_args *a, const char *address, bool listen, gs_mailbox owner, gs_stream *out);
+
+/* ---- tls.c ----------------------------------------------------------------------------------------------------------- */
+
+/* --NAME VALUE as an option of TLS: -1: taken; -2: there is none of this name; else the exit code. value outlives a. */
+int cli_tls_take(struct cli_args *a, const char *name, const char *value);
+bool cli_is_tls(const char *address);
+/* After parsing, before the address is opened: 0, or the exit code: TLS is not to be had, or its options meet another address. */
+int cli_tls_prepare(const struct cli_args *a, const char *address);
+/* One line on stderr: version, cipher, ALPN, who was verified, whether the session was resumed. */
+void cli_tls_tell(const struct cli_args *a, gs_stream s);
+/* What to do about an error, or NULL. */
+const char *cli_tls_cure(int error, const char *detail);
+/* Whether it is a file that cannot be read, not an address. */
+bool cli_tls_is_file_error(int error, const char *detail);
+void cli_tls_help(FILE *to);
 
 /* ---- signals.c: SIGINT and SIGTERM ------------------------------------------------------------------------------------- */
 

@@ -131,6 +131,10 @@ static int serve(struct echo *e)
         case GS_MSG_ACCEPT:
             r = on_accept(e, &m);
             break;
+        case GS_MSG_ERROR: /* of a plain connection it means no more than its end */
+            if (m.error == GS_EALERT || m.error == GS_ETRUNCATED)
+                cli_fail(&e->a, "a connection", m.error);
+            break;
         case GS_MSG_CLOSED:
             end_connection(e, m.stream, m.user);
             break;
@@ -179,7 +183,8 @@ static const char usage[] =
     "Listens at ADDRESS, prints where (port 0 is a free one), and sends every packet back. SIGINT and SIGTERM end it.\n"
     "  --count N      ends when N connections have come and gone\n"
     "  --timeout MS   ends with exit code 4 when nothing happens for MS\n"
-    "for example: gensock echo tcp://127.0.0.1:0 --packet 4 --active once --nodelay true\n";
+    "for example: gensock echo tcp://127.0.0.1:0 --packet 4 --active once --nodelay true\n"
+    "             gensock echo tls://:4000 --cert server.pem --key server.key\n";
 
 int cli_echo(int argc, char **argv)
 {

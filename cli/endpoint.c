@@ -37,6 +37,9 @@ static void note_path(gs_stream listener)
 int cli_listen(const struct cli_args *a, const char *address, gs_mailbox owner, gs_stream *listener)
 {
     char text[GS_ADDR_TEXT_MAX + 64];
+    int code = cli_tls_prepare(a, address);
+    if (code != CLI_OK)
+        return code;
     int e = gs_stream_listen(listener, address, a->opts, owner);
     if (e < 0)
         return cli_fail(a, address, e);
@@ -49,7 +52,7 @@ int cli_listen(const struct cli_args *a, const char *address, gs_mailbox owner, 
     } else {
         puts(text);
     }
-    int code = cli_finish_stdout(a, CLI_OK);
+    code = cli_finish_stdout(a, CLI_OK);
     if (code != CLI_OK)
         cli_unlisten(*listener);
     return code;
@@ -83,6 +86,8 @@ static int accept_one(const struct cli_args *a, const char *address, gs_mailbox 
     cli_unlisten(listener);
     if (came)
         cli_die_of(came);
+    if (e == 0)
+        e = gs_stream_handshake(*out, a->timeout_ms);
     return e < 0 ? cli_fail(a, address, e) : CLI_OK;
 }
 
@@ -90,6 +95,9 @@ int cli_open(const struct cli_args *a, const char *address, bool listen, gs_mail
 {
     if (listen)
         return accept_one(a, address, owner, out);
+    int code = cli_tls_prepare(a, address);
+    if (code != CLI_OK)
+        return code;
     int e = gs_stream_connect(out, address, a->opts, owner, a->timeout_ms);
     return e < 0 ? cli_fail(a, address, e) : CLI_OK;
 }

@@ -1,17 +1,19 @@
-/* help.c: `gensock help [COMMAND | options | exit-codes]`. */
+/* help.c: `gensock help [COMMAND | options | tls | exit-codes]`. */
 #include <string.h>
 
 #include "cli.h"
 
 static void print_commands(FILE *to)
 {
-    fprintf(to, "gensock COMMAND …: streams as Erlang's gen_tcp has them, over tcp, unix and what else is registered\n\n");
+    fprintf(to, "gensock COMMAND …: streams as Erlang's gen_tcp has them, over tcp, unix and TLS\n\n");
     for (const struct cli_command *c = cli_commands; c->name; c++)
         fprintf(to, "  %-8s %s\n", c->name, c->what);
     fprintf(to, "\ngensock help COMMAND      how to use one\n"
                 "gensock help options      the gen_tcp options that the commands take\n"
+                "gensock help tls          the options of TLS\n"
                 "gensock help exit-codes   what they end with\n"
-                "An ADDRESS is scheme://rest: tcp://127.0.0.1:80 tcp://[::1]:80 tcp://:0 unix:///tmp/s unix://@name\n");
+                "An ADDRESS is scheme://rest: tcp://127.0.0.1:80 tcp://[::1]:80 tcp://:0 unix:///tmp/s unix://@name\n"
+                "tls://example.org:443 tls+unix:///tmp/s\n");
 }
 
 static void print_options(void)
@@ -22,6 +24,16 @@ static void print_options(void)
             printf("  --%s\n", gs_opt_name_text(i));
     printf("  --inet --inet6 --local --binary --list (without value)\n\n"
            "for example: --packet 4 --active once --nodelay true --linger true,5 --ip 127.0.0.1 --raw 6,1,01000000\n");
+}
+
+static void print_tls(void)
+{
+    printf("With an address tls://… or tls+unix://… the commands take:\n\n");
+    cli_tls_help(stdout);
+    printf("  --handshake_timeout MS\n      how long a handshake may take; 10000\n\n"
+           "A client verifies the server's certificate and name. Their meaning: docs/options.md.\n\n"
+           "for example: gensock echo tls://:4000 --cert server.pem --key server.key\n"
+           "             gensock cat tls://localhost:4000 --ca ca.pem -v\n");
 }
 
 static void print_exit_codes(void)
@@ -42,6 +54,8 @@ int cli_help(int argc, char **argv)
         print_commands(stdout);
     } else if (!strcmp(about, "options")) {
         print_options();
+    } else if (!strcmp(about, "tls")) {
+        print_tls();
     } else if (!strcmp(about, "exit-codes")) {
         print_exit_codes();
     } else if (c) {

@@ -11,7 +11,7 @@ const struct cli_command cli_commands[] = {
     {"recv", cli_recv, "receive a file, checked by SHA-256"},
     {"bench", cli_bench, "load an echo server; print its rate and latency"},
     {"decode", cli_decode, "answer requests as erlang:decode_packet/3 does"},
-    {"help", cli_help, "tell about a command, the options, or the exit codes"},
+    {"help", cli_help, "tell about a command, the options, TLS, or the exit codes"},
     {"version", cli_version, "print the version"},
     {NULL, NULL, NULL},
 };

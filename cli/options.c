@@ -121,6 +121,9 @@ static int take_option(struct cli_args *a, int argc, char **argv, int *i, const 
     if (!equal && *i + 1 == argc)
         return cli_say(a, CLI_USAGE, "--%s: a value is missing, or there is no such option", name);
     const char *value = equal ? equal + 1 : argv[++*i];
+    taken = f ? -2 : cli_tls_take(a, name, value);
+    if (taken != -2)
+        return taken;
     if (!f)
         return take_opt(a, name, value);
     if (f->kind == CLI_FLAG)
@@ -144,6 +147,8 @@ int cli_parse(struct cli_args *a, int argc, char **argv, const struct cli_flag *
     for (int i = 1; i < argc; i++) {
         if (!ended && !strcmp(argv[i], "--")) {
             ended = true;
+        } else if (!ended && !strcmp(argv[i], "-v") && find_flag(flags, "verbose")) {
+            *(bool *)find_flag(flags, "verbose")->value = true;
         } else if (!ended && !strncmp(argv[i], "--", 2)) {
             const char *name = argv[i] + 2;
             bool is_common = find_flag(common, name) || !strncmp(name, "timeout=", 8);

@@ -35,6 +35,7 @@ int cli_exit_of(int error)
     case -EPERM:
         return CLI_PERMISSION;
     case GS_ECLOSED:
+    case GS_ETRUNCATED:
     case -ECONNRESET:
     case -ECONNABORTED:
     case -EPIPE:
@@ -47,6 +48,8 @@ int cli_exit_of(int error)
     case -EMSGSIZE:
     case GS_EINVALID:
         return CLI_PROTOCOL;
+    case GS_EALERT:
+        return CLI_TLS;
     default:
         return error < 0 ? CLI_FAILURE : CLI_OK;
     }
@@ -67,10 +70,10 @@ int cli_say(const struct cli_args *a, int exit_code, const char *format, ...)
 
 int cli_fail(const struct cli_args *a, const char *what, int error)
 {
-    const char *detail = gs_error_detail(error);
-    if (*detail)
-        return cli_say(a, cli_exit_of(error), "%s: %s (%s)", what, detail, gs_error_name(error));
-    return cli_say(a, cli_exit_of(error), "%s: %s (%s)", what, gs_error_text(error), gs_error_name(error));
+    const char *detail = gs_error_detail(error), *cure = cli_tls_cure(error, detail);
+    int code = cli_tls_is_file_error(error, detail) ? CLI_FILE : cli_exit_of(error);
+    return cli_say(a, code, "%s: %s (%s)%s%s", what, *detail ? detail : gs_error_text(error), gs_error_name(error),
+                   cure ? ": " : "", cure ? cure : "");
 }
 
 int cli_finish_stdout(const struct cli_args *a, int code)

@@ -4,7 +4,20 @@
 
 #include "tls/tls.h"
 
-static int bad(const char *option, const char *wanted) { return gs_fail(-EINVAL, "option %s: wanted is %s", option, wanted); }
+const char *option_name(int name)
+{
+    switch (name) {
+#define GSTLS_OPTION(NAME, name, type, initial, command, meaning)                                                      \
+    case GS_OPT_TLS_##NAME:                                                                                            \
+        return name;
+#include "tls/option_table.h"
+#undef GSTLS_OPTION
+    default:
+        return NULL;
+    }
+}
+
+static int bad(int name, const char *wanted) { return gs_fail(-EINVAL, "option %s: wanted is %s", option_name(name), wanted); }
 
 static int set_int(struct config *c, int name, int64_t i)
 {
@@ -12,16 +25,16 @@ static int set_int(struct config *c, int name, int64_t i)
     switch (name) {
     case GS_OPT_TLS_VERIFY:
         c->verify = (int)i;
-        return i >= GS_TLS_VERIFY_NONE && i <= GS_TLS_VERIFY_REQUIRE ? 0 : bad("tls_verify", "none, peer or require");
+        return i >= GS_TLS_VERIFY_NONE && i <= GS_TLS_VERIFY_REQUIRE ? 0 : bad(name, "none, peer or require");
     case GS_OPT_TLS_MIN_VERSION:
         c->min_version = (int)i;
-        return version ? 0 : bad("tls_min_version", "GS_TLS_1_2 or GS_TLS_1_3");
+        return version ? 0 : bad(name, "GS_TLS_1_2 or GS_TLS_1_3");
     case GS_OPT_TLS_MAX_VERSION:
         c->max_version = (int)i;
-        return version ? 0 : bad("tls_max_version", "GS_TLS_1_2 or GS_TLS_1_3");
+        return version ? 0 : bad(name, "GS_TLS_1_2 or GS_TLS_1_3");
     case GS_OPT_TLS_RESUME:
         c->resume = i;
-        return i == 0 || i == 1 ? 0 : bad("tls_resume", "true or false");
+        return i == 0 || i == 1 ? 0 : bad(name, "true or false");
     case GS_OPT_TLS_KEY_UPDATE:
         return gs_fail(-EINVAL, "option tls_key_update: only for gs_stream_setopts on a connection");
     default:
@@ -48,7 +61,7 @@ static int add_key(struct config *c, const char *path)
 
 static int set_string(struct config *c, int name, const char *s)
 {
-    if (name < GS_OPT_TLS_CERT_FILE || name > GS_OPT_TLS_ALPN)
+    if (!option_name(name))
         return 0; /* another transport's */
     if (!s || !*s)
         return gs_fail(-EINVAL, "a TLS option that is a text is NULL or empty");

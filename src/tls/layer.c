@@ -435,15 +435,10 @@ static int update_keys(struct tls *t, bool peers_too)
     return e < 0 ? e : sent == -EAGAIN ? 0 : sent;
 }
 
-static bool is_tls_option(int name)
-{
-    return (name >= GS_OPT_TLS_VERIFY && name <= GS_OPT_TLS_KEY_UPDATE) || (name >= GS_OPT_TLS_CERT_FILE && name <= GS_OPT_TLS_ALPN);
-}
-
 static int tls_setopt(void *ctx, const gs_opt *o)
 {
     struct tls *t = ctx;
-    if (!is_tls_option(o->name))
+    if (!option_name(o->name))
         return -ENOTSUP;
     if (o->name != GS_OPT_TLS_KEY_UPDATE)
         return gs_fail(-EINVAL, "a TLS option other than tls_key_update is given where the connection is opened");
@@ -456,7 +451,7 @@ static int tls_setopt(void *ctx, const gs_opt *o)
 static int tls_getopt(void *ctx, gs_opt *o)
 {
     (void)ctx;
-    return is_tls_option(o->name) ? gs_fail(-EINVAL, "what was negotiated is told by gs_stream_connection_information") : -ENOTSUP;
+    return option_name(o->name) ? gs_fail(-EINVAL, "what was negotiated is told by gs_stream_connection_information") : -ENOTSUP;
 }
 
 static int tls_peer(void *ctx, gs_peer *out)

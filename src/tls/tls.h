@@ -22,6 +22,8 @@
 
 enum { CERTS_MAX = 64, NAME_MAX_BYTES = 255, ALPN_MAX = 255 };
 
+/* "tls_verify"; NULL: not an option of TLS. */
+const char *option_name(int name);
 /* What a list of options says; the strings are the list's. */
 struct config {
     bool server, resume;
