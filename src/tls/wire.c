@@ -15,6 +15,7 @@ enum {
     RECORD_ROOM = 17 * 1024, /* RFC 8446, 5.2: 2^14 + 256 and its header; with a goodbye behind it */
     SPARES = 4,
     HEADER = 5,
+    DISCARDS = 16, /* tickets come in few pieces; who sends without end is reset */
     RECORD_MAX = 16384 + 2048, /* RFC 5246, 6.2.3: of a record's fragment at most */
 };
 
@@ -307,7 +308,8 @@ void wire_discard(struct wire *w)
     if (!s)
         return;
     w->scratch = s;
-    (void)read_below(w);
+    for (int i = 0; i < DISCARDS && read_below(w) > 0; i++)
+        ;
     w->scratch = NULL;
     scratch_give(s);
 }

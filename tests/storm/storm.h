@@ -79,14 +79,16 @@ static inline int listen_at(const char *scheme, const gs_opt *opts, gs_mailbox o
     static _Atomic int count;
     char name[32];
     snprintf(name, sizeof name, "storm%d-%d", (int)getpid(), atomic_fetch_add(&count, 1));
-    if (!strcmp(scheme, "tcp")) {
-        int e = gs_stream_listen(out, "tcp://127.0.0.1:0", opts, owner);
+    const char *base = strchr(scheme, '+') ? strchr(scheme, '+') + 1 : scheme; /* "tls+unix" */
+    if (!strcmp(base, "tcp")) {
+        snprintf(to->at, sizeof to->at, "%s://127.0.0.1:0", scheme);
+        int e = gs_stream_listen(out, to->at, opts, owner);
         if (e == 0 && (e = gs_stream_port(*out)) > 0)
-            snprintf(to->at, sizeof to->at, "tcp://127.0.0.1:%d", e);
+            snprintf(to->at, sizeof to->at, "%s://127.0.0.1:%d", scheme, e);
         return e < 0 ? e : 0;
     }
-    if (!strcmp(scheme, "unix"))
-        snprintf(to->at, sizeof to->at, "unix://%s", temp_path(name));
+    if (!strcmp(base, "unix"))
+        snprintf(to->at, sizeof to->at, "%s://%s", scheme, temp_path(name));
     else
         snprintf(to->at, sizeof to->at, "%s://%s", scheme, name);
     return gs_stream_listen(out, to->at, opts, owner);
