@@ -1,139 +1,95 @@
-/* tls_pair.h: two ends of TLS, both gensock's, over a unix socket, and who they are. */
-#ifndef TLS_PAIR_H
-#define TLS_PAIR_H
+/* tls_pair.h: two ends of TLS by gensock in one process: a thread connects while the test accepts. */
+#ifndef TEST_TLS_PAIR_H
+#define TEST_TLS_PAIR_H
 
-#include <errno.h>
-#include <gensock/mailbox.h>
+#include <gensock/stream.h>
 #include <gensock/tls.h>
-#include <string.h>
+#include <pthread.h>
+#include <stdio.h>
 
+#include "pki.h"
 #include "support.h"
-#include "tls_peer.h"
 
-enum { WAIT = 10000, OPTS_MAX = 12 };
+enum { TLS_WAIT_MS = 10000 };
 
-/* A CA, and a file of each kind that somebody signed by it may want. */
-static struct pki_cert ca;
-static const char *ca_file;
-
-struct identity {
-    const char *cert, *key;
-};
-
-static inline struct identity identity(const char *name, const char *cn, const char *san)
-{
-    char file[40];
-    struct pki_cert c = pki_make(&(struct pki_spec){.cn = cn, .san = san}, &ca);
-    snprintf(file, sizeof file, "%s.pem", name);
-    struct identity i = {.cert = pki_cert_file(file, (const struct pki_cert *const[]){&c}, 1)};
-    snprintf(file, sizeof file, "%s.key", name);
-    i.key = pki_key_file(file, &c);
-    pki_free(&c);
-    return i;
-}
-
-static struct identity server_id, client_id, other_id;
-
-static inline int make_identities(void **state)
-{
-    (void)state;
-    ca = pki_make(&(struct pki_spec){.cn = "stream CA", .ca = true}, NULL);
-    ca_file = pki_cert_file("stream-ca.pem", (const struct pki_cert *const[]){&ca}, 1);
-    server_id = identity("server-id", "server", "DNS:gensock.test");
-    other_id = identity("other-id", "other", "DNS:other.test,DNS:*.wild.test");
-    client_id = identity("client-id", "client", "email:somebody@gensock.test");
-    return gs_tls_register();
-}
-
-static inline int free_identities(void **state)
-{
-    (void)state;
-    pki_free(&ca);
-    return 0;
-}
-
-/* ---- a pair ---- */
-
-struct pair {
-    gs_stream listener, client, server;
+struct tls_pair {
+    gs_stream listener, client, server; /* a closed end is {0} */
     char at[128];
-    const gs_opt *client_opts;
-    gs_mailbox owner; /* of the client */
-    int code;
-    char detail[400];
+    const gs_opt *opts;
+    int connected, accepted; /* how each handshake ended */
+    char client_detail[200], server_detail[200];
 };
 
-static inline const gs_opt *with(gs_opt *all, const gs_opt *base, const gs_opt *more)
+/* The options of a listener with the default certificate, and of a client that trusts it, with more behind them. */
+#define TLS_SERVER(...) GS_OPTS(GS_STR(TLS_CERT_FILE, pki_default()->cert), GS_STR(TLS_KEY_FILE, pki_default()->key), __VA_ARGS__)
+#define TLS_CLIENT(...) GS_OPTS(GS_STR(TLS_CA_FILE, pki_default()->ca), __VA_ARGS__)
+#define NO_MORE {.name = GS_OPT_END}
+
+static inline void tls_listen(struct tls_pair *p, const gs_opt *opts)
 {
-    size_t n = 0;
-    for (; base->name; base++)
-        all[n++] = *base;
-    for (; more && more->name; more++)
-        all[n++] = *more;
-    assert_true(n < OPTS_MAX);
-    all[n] = (gs_opt){0};
-    return all;
+    *p = (struct tls_pair){0};
+    assert_ok(gs_tls_register());
+    assert_ok(gs_stream_listen(&p->listener, "tls://127.0.0.1:0", opts, GS_NO_MAILBOX));
+    snprintf(p->at, sizeof p->at, "tls://127.0.0.1:%ld", assert_ok(gs_stream_port(p->listener)));
 }
 
-static inline void *run_client(void *arg)
+static inline void *tls_pair_connect(void *arg)
 {
-    struct pair *p = arg;
-    p->code = gs_stream_connect(&p->client, p->at, p->client_opts, p->owner, WAIT);
-    snprintf(p->detail, sizeof p->detail, "%s", gs_error_detail(p->code));
+    struct tls_pair *p = arg;
+    p->connected = gs_stream_connect(&p->client, p->at, p->opts, GS_NO_MAILBOX, TLS_WAIT_MS);
+    if (p->connected < 0) {
+        snprintf(p->client_detail, sizeof p->client_detail, "%s", gs_error_detail(p->connected));
+        p->client = GS_NO_STREAM;
+    }
     return NULL;
 }
 
-static inline void listen_with(struct pair *p, const gs_opt *more)
+/* Both handshakes to their ends, whatever these are. */
+static inline void tls_meet(struct tls_pair *p, const gs_opt *opts)
 {
-    static unsigned count;
-    char path[108];
-    gs_opt all[OPTS_MAX];
-    snprintf(path, sizeof path, "tls%u", count++);
-    snprintf(p->at, sizeof p->at, "tls+unix://%s", temp_path(path));
-    const gs_opt *base = GS_OPTS(GS_STR(TLS_CERT_FILE, server_id.cert), GS_STR(TLS_KEY_FILE, server_id.key));
-    assert_ok(gs_stream_listen(&p->listener, p->at, with(all, base, more), GS_NO_MAILBOX));
+    pthread_t thread;
+    p->opts = opts;
+    assert_int_equal(pthread_create(&thread, NULL, tls_pair_connect, p), 0);
+    int e = gs_stream_accept(p->listener, &p->server, GS_NO_MAILBOX, TLS_WAIT_MS, NULL);
+    p->accepted = e < 0 ? e : gs_stream_handshake(p->server, TLS_WAIT_MS);
+    if (p->accepted < 0)
+        snprintf(p->server_detail, sizeof p->server_detail, "%s", gs_error_detail(p->accepted));
+    pthread_join(thread, NULL);
 }
 
-/* Connects once more to p's listener; the server's answer to the handshake. */
-static inline int meet(struct pair *p, const gs_opt *more)
-{
-    pthread_t t;
-    gs_opt all[OPTS_MAX];
-    p->client_opts = with(all, GS_OPTS(GS_STR(TLS_CA_FILE, ca_file), GS_STR(TLS_SERVER_NAME, "gensock.test")), more);
-    assert_int_equal(pthread_create(&t, NULL, run_client, p), 0);
-    assert_ok(gs_stream_accept(p->listener, &p->server, GS_NO_MAILBOX, WAIT, NULL));
-    int e = gs_stream_handshake(p->server, WAIT);
-    pthread_join(t, NULL);
-    return e;
-}
-
-static inline void part(struct pair *p)
+static inline void tls_part(struct tls_pair *p)
 {
     gs_stream_close(p->client);
     gs_stream_close(p->server);
+    p->client = p->server = GS_NO_STREAM;
 }
 
-static inline void open_pair(struct pair *p, const gs_opt *server, const gs_opt *client)
+static inline void tls_pair_open(struct tls_pair *p, const gs_opt *client, const gs_opt *server)
 {
-    *p = (struct pair){0};
-    listen_with(p, server);
-    assert_ok(meet(p, client));
-    assert_ok(p->code);
+    tls_listen(p, server);
+    tls_meet(p, client);
+    assert_code(p->connected, 0);
+    assert_code(p->accepted, 0);
 }
 
-static inline void close_pair(struct pair *p)
+static inline void tls_pair_close(struct tls_pair *p)
 {
-    part(p);
+    tls_part(p);
     gs_stream_close(p->listener);
 }
 
-/* A text from one end to the other. */
-static inline void pass(gs_stream from, gs_stream to, const char *text)
+/* n bytes of a pattern go from one end to the other and are right: in pieces that the sockets take without a second thread. */
+static inline void tls_carry(gs_stream from, gs_stream to, size_t n)
 {
-    char got[64] = "";
-    assert_ok(gs_stream_send(from, text, strlen(text)));
-    assert_code(gs_stream_recv(to, got, sizeof got, strlen(text), WAIT), (long)strlen(text));
-    assert_memory_equal(got, text, strlen(text));
+    static uint8_t out[16384], in[16384];
+    for (size_t at = 0; at < n;) {
+        size_t k = n - at < sizeof out ? n - at : sizeof out;
+        pattern_fill(out, k, 7, at);
+        assert_ok(gs_stream_send(from, out, k));
+        assert_int_equal(assert_ok(gs_stream_recv(to, in, sizeof in, k, TLS_WAIT_MS)), (long)k);
+        assert_int_equal(pattern_check(in, k, 7, at), k);
+        at += k;
+    }
 }
 
 #endif
