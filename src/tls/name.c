@@ -45,6 +45,8 @@ int name_wanted(const struct config *c, const gs_target *at, struct server_name 
     out->ip = inet_pton(AF_INET, out->text, &any) == 1 || inet_pton(AF_INET6, out->text, &any) == 1;
     if (!*out->text && !c->server && c->verify != GS_TLS_VERIFY_NONE)
         return gs_fail(-EINVAL, "the address names no host to verify: give tls_server_name (or tls_verify none)");
+    if (*out->text == '.' && !c->server && c->verify != GS_TLS_VERIFY_NONE) /* OpenSSL would take it for any name that ends so */
+        return gs_fail(-EINVAL, "the name to verify, %s, begins with a dot", out->text);
     return check_name(out->text);
 }
 
