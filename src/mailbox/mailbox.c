@@ -139,6 +139,8 @@ int gs_mailbox_free(gs_mailbox h)
         forget_everywhere(mb->id);
     await_cork(mb);
     gsi_relock(&mb->object);
+    if (gsi_in_turn(mb)) /* this thread looks here no more: it is soon another's */
+        atomic_store_explicit(&mb->turn, 0, memory_order_relaxed);
     fini(mb);
     gsi_retire(GSI_MAILBOX, &mb->object);
     return 0;
