@@ -93,7 +93,8 @@ static void babble(struct tls_ends *x, bool server, const uint8_t *p, size_t n)
     struct tls_end *e = server ? &x->server : &x->client;
     int answer = tls_layer()->handshake(e->tls);
     for (size_t at = 0; at < n && tls_goes_on(answer);) {
-        size_t k = 1 + p[at] % 64 < n - at ? 1 + p[at] % 64 : n - at;
+        size_t k = 1 + (size_t)p[at] % 64;
+        k = k < n - at ? k : n - at;
         tls_pipe_put(e->in, p + at, k);
         at += k;
         answer = tls_layer()->handshake(e->tls);
