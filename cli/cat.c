@@ -122,9 +122,16 @@ static bool next_piece(const struct cat *c, size_t *n, size_t *skip)
     return true;
 }
 
+/* The first cause is told; a connection that fails may say so twice, here and there. */
+static void failed(struct cat *c, const char *what, int error)
+{
+    if (c->code == CLI_OK)
+        c->code = cli_fail(&c->a, what, error);
+}
+
 static void send_failed(struct cat *c, int error)
 {
-    c->code = cli_fail(&c->a, "sending", error);
+    failed(c, "sending", error);
     c->in_ended = c->shut = true; /* what the peer sent before it left is still to come */
     c->at = c->n = 0;
 }
@@ -219,7 +226,7 @@ static void on_message(struct cat *c, const gs_msg *m)
         send_input(c);
         break;
     case GS_MSG_ERROR:
-        c->code = cli_fail(&c->a, "the connection", m->error);
+        failed(c, "the connection", m->error);
         break;
     case GS_MSG_CLOSED:
         c->peer_ended = true;
