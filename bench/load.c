@@ -5,7 +5,7 @@
  *   churn  connect, end of stream in both directions, close, with --connections at a time
  *   idle   opens --connections, sends one message on each, says `base` (after 100) and `ready`, and holds them
  *
- * Everything is bounded by time (--warmup, --window: ms) and by count (--most). --server PID: the CPU time that this process
+ * --tls: all of it over TLS 1.3. Everything is bounded by time (--warmup, --window: ms) and by count (--most). --server PID: the CPU time that this process
  * used in the window is part of the result, read at the window's two ends from its own CPU clock (nanoseconds, all threads).
  */
 #include "load.h"
@@ -105,11 +105,11 @@ static void bind_source(int fd)
         die("bind");
 }
 
-int dial(int port)
+int dial(const struct load *l)
 {
     int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct timeval stall = {STALL_MS / 1000, 0};
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)l->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     if (fd < 0)
         die("socket");
     bind_source(fd);
@@ -118,13 +118,15 @@ int dial(int port)
         die("setsockopt");
     if (connect(fd, (struct sockaddr *)&to, sizeof to))
         die("connect");
+    if (l->tls)
+        start_tls(fd);
     return fd;
 }
 
 void read_whole(int fd, void *p, size_t n)
 {
     for (size_t at = 0; at < n;) {
-        ssize_t got = recv(fd, (char *)p + at, n - at, 0);
+        ssize_t got = receive(fd, (char *)p + at, n - at);
         if (got < 0)
             die("recv");
         if (got == 0)
@@ -136,7 +138,7 @@ void read_whole(int fd, void *p, size_t n)
 void write_whole(int fd, const void *p, size_t n)
 {
     for (size_t at = 0; at < n;) {
-        ssize_t put = send(fd, (const char *)p + at, n - at, MSG_NOSIGNAL);
+        ssize_t put = send_pieces(fd, &(struct iovec){(char *)(uintptr_t)p + at, n - at}, 1);
         if (put < 0)
             die("send");
         at += (size_t)put;
@@ -157,7 +159,7 @@ static void parse(int argc, char **argv, struct load *l)
 {
     static const struct option names[] = {{"connections", 1, 0, 'c'}, {"depth", 1, 0, 'd'}, {"size", 1, 0, 's'},
                                           {"warmup", 1, 0, 'w'},      {"window", 1, 0, 't'}, {"most", 1, 0, 'm'},
-                                          {"mib", 1, 0, 'b'},         {"server", 1, 0, 'p'}, {0}};
+                                          {"mib", 1, 0, 'b'},         {"server", 1, 0, 'p'}, {"tls", 0, 0, 'T'},  {0}};
     for (int o; (o = getopt_long(argc, argv, "", names, NULL)) != -1;)
         switch (o) {
         case 'c': l->connections = (int)number(optarg, 100000); break;
@@ -167,12 +169,13 @@ static void parse(int argc, char **argv, struct load *l)
         case 't': l->window_ms = (int)number(optarg, 600000); break;
         case 'm': l->most = number(optarg, UINT64_MAX); break;
         case 'b': l->mib = number(optarg, 1 << 24); break;
+        case 'T': l->tls = true; break;
         case 'p': l->server = (int)number(optarg, INT_MAX); break;
         default: exit(2);
         }
     if (optind + 2 != argc || !l->connections || !l->depth || l->size < 8 || !l->most)
         wrong("usage: load echo|bulk|churn|idle PORT [--connections N] [--depth N] [--size N] [--warmup MS] [--window MS]"
-              " [--most N] [--mib N] [--server PID]");
+              " [--most N] [--mib N] [--server PID] [--tls]");
     l->port = (int)number(argv[optind + 1], 65535);
 }
 

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
 
 struct load {
     int port;
@@ -13,6 +15,7 @@ struct load {
     int warmup_ms, window_ms; /* the time that is measured follows the warm-up */
     uint64_t most;            /* messages after which the measured part ends early */
     uint64_t mib;             /* of a bulk stream */
+    bool tls;                 /* TLS 1.3 */
     int server;               /* the pid whose CPU time is read, or 0 */
 };
 
@@ -42,7 +45,16 @@ _Noreturn void die(const char *what);              /* … and errno's text */
 _Noreturn void wrong(const char *format, ...) __attribute__((format(printf, 1, 2)));
 uint64_t now_ns(void);
 void *need(size_t n);                              /* zeroed memory, or die */
-int dial(int port);                                /* a connected blocking socket with nodelay */
+int dial(const struct load *l);                    /* a connected blocking socket with nodelay */
+
+/* load_tls.c: in clear, or in TLS where dial has begun it. -1 with errno, 0 at the end. */
+void start_tls(int fd);
+void do_not_wait(int fd);
+ssize_t send_pieces(int fd, const struct iovec *iov, int n);
+ssize_t receive(int fd, void *p, size_t n);
+void finish_sending(int fd);
+void hang_up(int fd);
+
 void read_whole(int fd, void *p, size_t n);        /* blocking, at most STALL_MS without progress */
 void write_whole(int fd, const void *p, size_t n);
 void put32(uint8_t *p, uint32_t v);

@@ -93,9 +93,8 @@ static void send_messages(struct echo *e, struct connection *c)
     uint8_t *from = place(e, c, c->sent) + c->partial, *end = c->ring + (size_t)e->l->depth * e->frame;
     size_t first = left < (size_t)(end - from) ? left : (size_t)(end - from);
     struct iovec iov[2] = {{from, first}, {c->ring, left - first}};
-    struct msghdr m = {.msg_iov = iov, .msg_iovlen = left > first ? 2 : 1};
     uint64_t now = now_ns();
-    ssize_t n = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t n = send_pieces(c->fd, iov, left > first ? 2 : 1);
     if (n < 0 && errno != EAGAIN)
         die("sendmsg");
     for (c->partial += n < 0 ? 0 : (size_t)n; c->partial >= e->frame; c->partial -= e->frame) {
@@ -124,7 +123,7 @@ static void check(const struct echo *e, const struct connection *c, const uint8_
 
 static void receive_messages(struct echo *e, struct connection *c)
 {
-    ssize_t n = recv(c->fd, c->in + c->in_n, e->in_cap - c->in_n, MSG_DONTWAIT);
+    ssize_t n = receive(c->fd, c->in + c->in_n, e->in_cap - c->in_n);
     if (n < 0 && errno == EAGAIN)
         return;
     if (n < 0)
@@ -172,7 +171,8 @@ static void turn(struct echo *e)
 static void open_connection(struct echo *e, struct connection *c)
 {
     size_t depth = (size_t)e->l->depth;
-    c->fd = dial(e->l->port);
+    c->fd = dial(e->l);
+    do_not_wait(c->fd);
     c->limit = depth;
     c->ring = need(depth * e->frame);
     c->in = need(e->in_cap);
@@ -226,7 +226,7 @@ void load_echo(const struct load *l, struct result *r)
     while (e->on_their_way)
         turn(e);
     for (int i = 0; i < l->connections; i++) {
-        close(e->c[i].fd);
+        hang_up(e->c[i].fd);
         free(e->c[i].ring);
         free(e->c[i].in);
         free(e->c[i].sent_ns);

@@ -21,16 +21,15 @@ static void put64(uint8_t *p, uint64_t v)
 static void stream(const struct load *l, const uint8_t *chunk, uint64_t mib)
 {
     uint8_t want[8], got[8];
-    int fd = dial(l->port);
+    int fd = dial(l);
     for (uint64_t left = mib * MIB; left; left -= CHUNK)
         write_whole(fd, chunk, CHUNK);
-    if (shutdown(fd, SHUT_WR))
-        die("shutdown");
+    finish_sending(fd);
     put64(want, mib * MIB);
     read_whole(fd, got, sizeof got);
     if (memcmp(want, got, sizeof got))
         wrong("the server counted other than the %llu MiB that were sent", (unsigned long long)mib);
-    close(fd);
+    hang_up(fd);
 }
 
 void load_bulk(const struct load *l, struct result *r)
@@ -49,10 +48,9 @@ void load_bulk(const struct load *l, struct result *r)
 
 static void open_short(const struct load *l, int epoll)
 {
-    int fd = dial(l->port);
+    int fd = dial(l);
     struct epoll_event v = {.events = EPOLLIN, .data.fd = fd};
-    if (shutdown(fd, SHUT_WR))
-        die("shutdown");
+    finish_sending(fd);
     if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &v))
         die("epoll_ctl");
 }
@@ -61,12 +59,12 @@ static void open_short(const struct load *l, int epoll)
 static void end_short(int fd)
 {
     char byte;
-    ssize_t n = recv(fd, &byte, 1, 0);
+    ssize_t n = receive(fd, &byte, 1);
     if (n < 0)
         die("recv");
     if (n > 0)
         wrong("the server sent something on a connection without a message");
-    close(fd);
+    hang_up(fd);
 }
 
 /* One window of short connections; the slots stay full, so the server always has something to do. */
@@ -105,7 +103,7 @@ void load_churn(const struct load *l, struct result *r)
 static int open_used(const struct load *l)
 {
     uint8_t out[4 + 64], in[sizeof out];
-    int fd = dial(l->port);
+    int fd = dial(l);
     put32(out, sizeof out - 4);
     for (size_t i = 4; i < sizeof out; i++)
         out[i] = (uint8_t)(i * 7);
