@@ -13,8 +13,7 @@
  * Errors. A handshake that fails answers GS_EALERT, and gs_error_detail names the alert and who sent it ("sent unknown_ca: …",
  * "received certificate_required"); GS_ECLOSED when the peer just left; GS_ETIMEOUT at the end of handshake_timeout (option.h).
  * The same code ends a stream on which an alert or a broken record comes later. An end of the bytes below without close_notify
- * may be an attacker's cut: it is told as GS_ETRUNCATED, never as a clean end. A reset below is GS_ECLOSED as everywhere: set
- * show_econnreset where the end of the stream is the end of the data, then it is -ECONNRESET.
+ * may be an attacker's cut, and so may a reset: it is told as GS_ETRUNCATED, whatever show_econnreset says.
  *
  * gs_stream_shutdown(GS_SHUT_WRITE) sends close_notify and goes on reading (RFC 8446, 6.1); gs_stream_close sends it as well.
  * gs_stream_peer tells GS_PEER_TLS with the verified name; an unverified certificate has none. Private keys are read into

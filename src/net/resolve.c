@@ -54,7 +54,7 @@ int gsi_resolve(const struct gsi_host *h, uint64_t deadline_ns, gs_addr *out, si
 {
     if (cap == 0)
         return GS_EBADARG;
-    struct gsi_lookup *l;
+    struct gsi_lookup *l = NULL;
     int e = gsi_resolve_numeric(h, out);
     if (e == 0)
         e = lookup_of(h, &l);
@@ -102,7 +102,7 @@ static void call_done(struct gsi_job *job)
 
 int gsi_resolve_start(const struct gsi_host *h, gsi_resolved_fn *done, void *arg, uint64_t *request)
 {
-    struct gsi_lookup *l;
+    struct gsi_lookup *l = NULL;
     int e = lookup_of(h, &l);
     if (e < 0)
         return e;

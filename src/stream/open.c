@@ -301,7 +301,7 @@ int gs_stream_import(gs_stream *out, int fd, const gs_opt *opts, gs_mailbox owne
 {
     uint64_t id;
     struct own_options own;
-    struct stream *s;
+    struct stream *s = NULL;
     struct imported d = {.fd = fd};
     int e = !out || fd < 0 ? GS_EBADARG : gsi_opts_check(opts, GSI_ON_SET);
     if (e == 0)

@@ -11,7 +11,7 @@
 
 #include "tls/tls.h"
 
-enum { UNUSED_MAX = 16, LOOK_MS = 1000, KEY_MAX = 64 * 1024, TICKET_KEYS = 80 };
+enum { UNUSED_MAX = 16, LOOK_MS = 1000, KEY_MAX = 64 * 1024, TICKET_KEYS = 80, READ_AHEAD = 64 * 1024 };
 
 /* What is in use: one SSL_CTX for each certificate, the first is the one that decides everything else. */
 struct set {
@@ -101,6 +101,8 @@ static int use_rules(SSL_CTX *ctx, const struct context *cx)
 {
     const struct config *c = &cx->config;
     SSL_CTX_set_security_level(ctx, 2);
+    SSL_CTX_set_read_ahead(ctx, 1);
+    SSL_CTX_set_default_read_buffer_len(ctx, READ_AHEAD);
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY);
     SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | (c->resume ? 0 : SSL_OP_NO_TICKET));
     SSL_CTX_set_verify(ctx, verify_mode(c), NULL);

@@ -26,6 +26,7 @@ struct tls {
     int error;  /* why it is over, told to every later call */
     int verify;
     bool server, ready, said_goodbye, deaf, end_waits;
+    bool starved; /* the last read asked for more than there was: what OpenSSL still has is a part of a record */
     struct server_name name;
     struct alert alert;
     uint32_t records;       /* sent under the present keys */
@@ -224,8 +225,12 @@ static int handshake(void *ctx)
     else if (begin(t, &e)) {
         e = handshake_step(t);
         int sent = wire_end(&t->wire);
-        if ((e == 0 || e == GS_EWANT_READ) && sent < 0)
-            e = sent == -EAGAIN ? GS_EWANT_WRITE : (t->error = sent);
+        if ((e == 0 || e == GS_EWANT_READ) && sent == -EAGAIN)
+            e = GS_EWANT_WRITE;
+        else if ((e == 0 || e == GS_EWANT_READ) && t->wire.error)
+            e = t->error = t->wire.error;
+        else if (e == GS_EWANT_READ && t->wire.broken) /* and no alert has come */
+            e = t->error = t->wire.broken == -EPIPE ? -ECONNRESET : t->wire.broken;
     }
     pthread_mutex_unlock(&t->mutex);
     return e;
@@ -253,6 +258,7 @@ static ssize_t read_records(struct tls *t, const struct iovec *iov, int n)
             int r = SSL_read(t->ssl, p, left < INT_MAX ? (int)left : INT_MAX);
             if (r <= 0) {
                 int e = no_bytes(t, r);
+                t->starved = e == -EAGAIN;
                 t->end_waits = total && e != -EAGAIN; /* the next call tells it, and poll that there is something to tell */
                 return total ? (ssize_t)total : e;
             }
@@ -271,16 +277,16 @@ static ssize_t tls_readv(void *ctx, const struct iovec *iov, int n)
     int answer;
     ssize_t k;
     pthread_mutex_lock(&t->mutex);
-    t->end_waits = false;
+    t->end_waits = t->starved = false;
     if (t->deaf)
         k = 0;
     else if (!begin(t, &answer))
         k = answer;
     else {
         k = read_records(t, iov, n);
-        int e = wire_end(&t->wire);
-        if (e < 0 && e != -EAGAIN && !t->error && k <= 0)
-            k = t->error = e;
+        (void)wire_end(&t->wire);
+        if (t->wire.error && !t->error && k <= 0)
+            k = t->error = t->wire.error;
     }
     pthread_mutex_unlock(&t->mutex);
     return k;
@@ -381,7 +387,7 @@ static int say_goodbye(struct tls *t)
     if (SSL_shutdown(t->ssl) < 0) /* 0: the peer's own is read where everything is read */
         e = fail(t);
     int sent = wire_end(&t->wire);
-    return e < 0 ? e : sent == -EAGAIN ? 0 : sent;
+    return e < 0 ? e : t->wire.broken ? -ENOTCONN : sent == -EAGAIN ? 0 : sent;
 }
 
 static int tls_shutdown(void *ctx, gs_how how)
@@ -415,7 +421,7 @@ static int tls_poll(void *ctx, size_t *buffered)
     pthread_mutex_lock(&t->mutex);
     *buffered = t->end_waits;
     if (t->ready && !t->error)
-        *buffered += (size_t)SSL_pending(t->ssl) + wire_record(&t->wire);
+        *buffered += !t->starved && SSL_has_pending(t->ssl);
     pthread_mutex_unlock(&t->mutex);
     return -1; /* the base's is the descriptor */
 }

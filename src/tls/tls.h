@@ -106,14 +106,13 @@ int layer_new_session(SSL *ssl, SSL_SESSION *session);
 /* Ciphertext on its way. Between calls only what could not go on is kept, so an idle connection has none of it. */
 struct wire {
     gs_io *lower;
-    uint8_t *in; /* received, not yet asked for by OpenSSL: whole records and a part of one */
-    size_t in_at, in_n;
     uint8_t *out; /* not yet taken by what is below */
     size_t out_at, out_n;
     struct scratch *scratch; /* while a call runs */
     bool no_more_reads;      /* this call has something to answer: it asks below no more */
     bool eof;
-    int error; /* of what is below, or -ENOMEM: nothing more can go right */
+    int error;  /* of reading below, or -ENOMEM: nothing more can go right */
+    int broken; /* of writing below: nothing more can be written */
 };
 GS_MUST_USE int wire_bio(struct wire *w, BIO **out);
 /* Around every call of OpenSSL. -ENOMEM. */
@@ -124,8 +123,6 @@ int wire_end(struct wire *w);
 int wire_flush(struct wire *w);
 /* A call that writes much: sends when the scratch is nearly full. False: below takes no more now. */
 bool wire_room(struct wire *w);
-/* Bytes of a whole record that wait in memory; 0: none is whole. */
-size_t wire_record(const struct wire *w);
 /* Takes what is left below, so that closing is no reset because of an unread ticket. */
 void wire_discard(struct wire *w);
 void wire_free(struct wire *w);

@@ -81,8 +81,11 @@ static const char *verification(const SSL *ssl, char *buf, size_t cap)
 int verdict(const SSL *ssl, const struct alert *a, const struct wire *w, bool handshaking)
 {
     char text[TEXT_MAX];
+    bool reset = w->error == -EPIPE || w->error == -ECONNRESET;
+    if (reset && !handshaking)
+        return gs_fail(GS_ETRUNCATED, "the connection was reset without close_notify");
     if (w->error)
-        return w->error == -EPIPE ? -ECONNRESET : w->error;
+        return reset ? -ECONNRESET : w->error;
     if (no_memory())
         return -ENOMEM;
     bool cut = w->eof && (a->code < 0 || (a->sent && ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING));

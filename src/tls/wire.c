@@ -1,8 +1,8 @@
 /* wire.c: ciphertext between OpenSSL and the connection below.
  *
- * While a call runs, a scratch holds what was read at once (one read for many records) and what is to be written at once (one
- * write for many records). OpenSSL's writes always succeed: what below does not take stays in wire.out, so that plaintext that
- * was accepted is never asked for again. Between calls a connection keeps only what could not go on.
+ * OpenSSL reads ahead: one read below for many records. While a call runs, a scratch gathers what is written: one write below for
+ * many records. OpenSSL's writes always succeed: what below does not take stays in wire.out, so that plaintext that was accepted
+ * is never asked for again. Between calls a connection keeps only what could not go on.
  */
 #include <errno.h>
 #include <string.h>
@@ -10,18 +10,15 @@
 #include "tls/tls.h"
 
 enum {
-    READ_MAX = 64 * 1024,
     WRITE_MAX = 64 * 1024,
     RECORD_ROOM = 17 * 1024, /* RFC 8446, 5.2: 2^14 + 256 and its header; with a goodbye behind it */
     SPARES = 4,
-    HEADER = 5,
-    DISCARDS = 16, /* tickets come in few pieces; who sends without end is reset */
-    RECORD_MAX = 16384 + 2048, /* RFC 5246, 6.2.3: of a record's fragment at most */
+    DISCARDS = 256, /* tickets come in few pieces; who sends without end is reset */
 };
 
 struct scratch {
-    size_t in_at, in_n, out_n;
-    uint8_t in[READ_MAX], out[WRITE_MAX + RECORD_ROOM];
+    size_t out_n;
+    uint8_t out[WRITE_MAX + RECORD_ROOM];
 };
 
 /* A few are kept: most calls need one, for a short time. */
@@ -39,7 +36,7 @@ static struct scratch *scratch_take(void)
     if (!s)
         s = OPENSSL_malloc(sizeof *s);
     if (s)
-        s->in_at = s->in_n = s->out_n = 0;
+        s->out_n = 0;
     return s;
 }
 
@@ -56,26 +53,14 @@ static void scratch_give(struct scratch *s)
 
 /* ---- reading ---- */
 
-static size_t take(uint8_t *to, size_t cap, const uint8_t *from, size_t *at, size_t n)
-{
-    size_t k = n - *at < cap ? n - *at : cap;
-    memcpy(to, from + *at, k);
-    *at += k;
-    return k;
-}
-
-/* From below into the scratch: the bytes, 0 for the end, -EAGAIN, or an error. */
-static ssize_t read_below(struct wire *w)
+/* The bytes, 0 for the end, -EAGAIN, or an error. */
+static ssize_t read_below(struct wire *w, void *to, size_t cap)
 {
     ssize_t k;
     do
-        k = gs_io_readv(w->lower, &(struct iovec){w->scratch->in, READ_MAX}, 1);
+        k = gs_io_readv(w->lower, &(struct iovec){to, cap}, 1);
     while (k == -EINTR);
-    if (k == GS_EWANT_READ || k == GS_EWANT_WRITE)
-        return -EAGAIN;
-    w->scratch->in_at = 0;
-    w->scratch->in_n = k > 0 ? (size_t)k : 0;
-    return k;
+    return k == GS_EWANT_READ || k == GS_EWANT_WRITE ? -EAGAIN : k;
 }
 
 static int bio_read(BIO *bio, char *to, int cap)
@@ -84,28 +69,13 @@ static int bio_read(BIO *bio, char *to, int cap)
     BIO_clear_retry_flags(bio);
     if (cap <= 0 || w->error)
         return -1;
-    if (w->in_at < w->in_n) {
-        size_t k = take((uint8_t *)to, (size_t)cap, w->in, &w->in_at, w->in_n);
-        if (w->in_at == w->in_n) {
-            OPENSSL_free(w->in);
-            w->in = NULL;
-            w->in_at = w->in_n = 0;
-        }
-        return (int)k;
-    }
-    struct scratch *s = w->scratch;
-    if (s->in_at == s->in_n) {
-        ssize_t k = w->no_more_reads ? -EAGAIN : w->eof ? 0 : read_below(w);
-        if (k == -EAGAIN)
-            BIO_set_retry_read(bio);
-        else if (k < 0)
-            w->error = (int)k;
-        else if (k == 0)
-            w->eof = true;
-        if (k <= 0)
-            return k == 0 ? 0 : -1;
-    }
-    return (int)take((uint8_t *)to, (size_t)cap, s->in, &s->in_at, s->in_n);
+    ssize_t k = w->no_more_reads ? -EAGAIN : w->eof ? 0 : read_below(w, to, (size_t)cap);
+    if (k == -EAGAIN)
+        BIO_set_retry_read(bio);
+    else if (k < 0)
+        w->error = (int)k;
+    w->eof |= k == 0;
+    return k < 0 ? -1 : (int)k;
 }
 
 /* ---- writing ---- */
@@ -146,6 +116,16 @@ static int hold(struct wire *w, const uint8_t *p, size_t n)
     return 0;
 }
 
+/* Nothing can be written any more. What the peer sent before it went, an alert perhaps, is still read. */
+static int broken(struct wire *w, int error)
+{
+    w->broken = error;
+    OPENSSL_free(w->out);
+    w->out = NULL;
+    w->out_at = w->out_n = 0;
+    return error;
+}
+
 static int flush_below(struct wire *w)
 {
     int e;
@@ -154,17 +134,17 @@ static int flush_below(struct wire *w)
     while (e == -EINTR);
     if (e == GS_EWANT_READ || e == GS_EWANT_WRITE)
         return -EAGAIN;
-    return e < 0 && e != -EAGAIN ? (w->error = e) : e;
+    return e < 0 && e != -EAGAIN ? broken(w, e) : e;
 }
 
 int wire_flush(struct wire *w)
 {
-    if (w->error)
-        return w->error;
+    if (w->error || w->broken)
+        return w->error ? w->error : w->broken;
     if (w->out) {
         ssize_t k = write_below(w, w->out + w->out_at, w->out_n - w->out_at);
         if (k < 0)
-            return w->error = (int)k;
+            return broken(w, (int)k);
         w->out_at += (size_t)k;
         if (w->out_at < w->out_n)
             return -EAGAIN;
@@ -181,14 +161,12 @@ static int drain(struct wire *w)
     struct scratch *s = w->scratch;
     if (!s->out_n)
         return w->error;
-    if (!w->error && !w->out) {
-        ssize_t k = write_below(w, s->out, s->out_n);
-        if (k < 0)
-            w->error = (int)k;
-        else if ((size_t)k < s->out_n)
-            (void)hold(w, s->out + k, s->out_n - (size_t)k);
-    } else if (!w->error)
-        (void)hold(w, s->out, s->out_n);
+    bool goes = !w->error && !w->broken;
+    ssize_t k = goes && !w->out ? write_below(w, s->out, s->out_n) : 0;
+    if (k < 0)
+        (void)broken(w, (int)k);
+    else if (goes && (size_t)k < s->out_n)
+        (void)hold(w, s->out + k, s->out_n - (size_t)k);
     s->out_n = 0;
     return w->error;
 }
@@ -264,59 +242,24 @@ int wire_begin(struct wire *w)
     return w->scratch ? 0 : -ENOMEM;
 }
 
-/* What was read and not asked for waits in memory of the connection's own. */
-static int keep_input(struct wire *w)
-{
-    struct scratch *s = w->scratch;
-    size_t left = s->in_n - s->in_at;
-    if (!left)
-        return 0;
-    uint8_t *own = OPENSSL_malloc(left);
-    if (!own)
-        return w->error = -ENOMEM;
-    memcpy(own, s->in + s->in_at, left);
-    w->in = own; /* empty, else the scratch had not been read into */
-    w->in_at = 0;
-    w->in_n = left;
-    return 0;
-}
-
 int wire_end(struct wire *w)
 {
     int e = drain(w);
-    if (e == 0)
-        e = keep_input(w);
     scratch_give(w->scratch);
     w->scratch = NULL;
-    return e < 0 ? e : w->out ? -EAGAIN : flush_below(w);
-}
-
-size_t wire_record(const struct wire *w)
-{
-    size_t n = w->in_n - w->in_at;
-    if (n < HEADER)
-        return 0;
-    const uint8_t *p = w->in + w->in_at;
-    size_t record = HEADER + ((size_t)p[3] << 8 | p[4]);
-    bool wrong = record > HEADER + RECORD_MAX || p[0] < 20 || p[0] > 24 || p[1] != 3; /* told without its end */
-    return wrong ? n : record <= n ? record : 0;
+    return e < 0 ? e : w->broken ? w->broken : w->out ? -EAGAIN : flush_below(w);
 }
 
 void wire_discard(struct wire *w)
 {
-    struct scratch *s = w->eof || w->error ? NULL : scratch_take();
-    if (!s)
-        return;
-    w->scratch = s;
-    for (int i = 0; i < DISCARDS && read_below(w) > 0; i++)
-        ;
-    w->scratch = NULL;
-    scratch_give(s);
+    uint8_t waste[4096];
+    ssize_t k = 1;
+    for (int i = 0; i < DISCARDS && k > 0 && !w->eof && !w->error; i++)
+        k = read_below(w, waste, sizeof waste);
 }
 
 void wire_free(struct wire *w)
 {
-    OPENSSL_free(w->in);
     OPENSSL_free(w->out);
-    w->in = w->out = NULL;
+    w->out = NULL;
 }

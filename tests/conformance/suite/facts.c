@@ -11,7 +11,7 @@ static const struct facts rows[] = {
     {"xor+unix",  true,  false, true,  false, true,  false, true,  false, true,   true,  true,   1 << 20, -ECONNREFUSED, GS_PEER_UNIX},
     {"xor+mem",   false, false, false, false, true,  false, true,  true,  true,   false, false,  1 << 20, -ECONNREFUSED, GS_PEER_UNKNOWN},
     {"tls+tcp",   true,  true,  true,  true,  true,  true,  true,  true,  true,   false, true,   8 << 20, -ECONNREFUSED, GS_PEER_TLS},
-    {"tls+unix",  true,  false, true,  false, true,  true,  true,  true,  true,   true,  true,   1 << 20, -ECONNREFUSED, GS_PEER_TLS},
+    {"tls+unix",  true,  false, true,  false, true,  true,  true,  false, true,   true,  true,   1 << 20, -ECONNREFUSED, GS_PEER_TLS},
     {"tls+mem",   false, false, false, false, true,  true,  true,  true,  true,   false, false,  1 << 20, -ECONNREFUSED, GS_PEER_TLS},
     {"toy",       false, false, false, false, false, false, true,  true,  true,   false, false,  1 << 20, -ECONNREFUSED, GS_PEER_UNKNOWN},
 };

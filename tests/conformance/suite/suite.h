@@ -26,7 +26,7 @@ struct facts {
     bool kernel;          /* a kernel socket at the bottom, with its options */
     bool tcp;             /* options of TCP */
     bool layered;         /* something above it: neither export nor import */
-    bool secure;          /* a certificate has been verified */
+    bool secure;          /* a certificate has been verified; a cut or reset is told as truncated */
     bool half_close;      /* shutdown(write) leaves reading open */
     bool resets;          /* linger 0 reaches the peer as a reset */
     bool send_sees_close; /* a send to a peer that closed fails at last */
