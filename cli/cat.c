@@ -335,8 +335,6 @@ int cli_cat(int argc, char **argv)
     if (code >= 0)
         return cli_args_fini(&c.a, code);
     cli_nowait_sends(&c.a);
-    if (cli_is_tls(c.a.arg[0])) /* a reset may be an attacker's cut: no clean end */
-        cli_fallback(&c.a, (gs_opt)GS_INT(SHOW_ECONNRESET, true));
     init(&c);
 
     int e = gs_mailbox_new(&c.mb);

@@ -5,7 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "tls_pair.h"
+#include "tls_meet.h"
 
 /* ---- upgrades ---- */
 

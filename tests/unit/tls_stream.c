@@ -4,7 +4,7 @@
 #include <openssl/x509.h>
 #include <stdlib.h>
 
-#include "tls_pair.h"
+#include "tls_meet.h"
 
 static gs_connection_information information(gs_stream s)
 {
