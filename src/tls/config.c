@@ -64,7 +64,7 @@ static int set_string(struct config *c, int name, const char *s)
     if (!option_name(name))
         return 0; /* another transport's */
     if (!s || !*s)
-        return gs_fail(-EINVAL, "a TLS option that is a text is NULL or empty");
+        return bad(name, "a text, neither NULL nor empty");
     uint8_t wire[ALPN_MAX];
     int e = 0;
     switch (name) {
