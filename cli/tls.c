@@ -111,6 +111,7 @@ const char *cli_tls_cure(int error, const char *detail)
     } cures[] = {
         {-EINVAL, "option tls_cert_file is missing", "--cert FILE names it, --key FILE its private key"},
         {-EINVAL, "option tls_key_file: it stands behind", "--cert FILE comes first, then --key FILE"},
+        {-EINVAL, "holds no PEM private key", "--key FILE names the private key of the --cert before it"},
         {-EINVAL, "names no host to verify", "--servername NAME, or --verify none to trust anybody"},
         {GS_EALERT, "hostname mismatch", "--servername NAME is the name to look for in the certificate"},
         {GS_EALERT, "IP address mismatch", "--servername NAME is the name to look for in the certificate"},
