@@ -144,6 +144,7 @@ void stream_close_locked(struct stream *s, uint64_t id, int reason)
     if (!reset)
         say_goodbye(s, id);
     withdraw(s, id, reason);
+    reset |= s->cut;
     bool left = has_output(s) && s->state == OPEN && !s->send_error && !reset;
     if (left && flusher_take(s, id)) {
         stream_unlock(s);

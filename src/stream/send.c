@@ -225,11 +225,13 @@ static int take_writer(struct stream *s, uint64_t id, uint64_t deadline)
     return 0;
 }
 
-static void give_writer(struct stream *s, uint64_t id)
+/* cut: the stream was closed with a part of this gone: what is queued behind it must not follow. */
+static void give_writer(struct stream *s, uint64_t id, bool cut)
 {
     s->writer = false;
+    s->cut |= cut && gsi_dying(&s->source.object);
     gsi_wake(&s->source.object);
-    if ((has_output(s) || s->shut_pending) && !s->stuck)
+    if (!s->cut && (has_output(s) || s->shut_pending) && !s->stuck)
         (void)output_flush(s, id);
 }
 
@@ -307,7 +309,7 @@ static int send_direct(struct stream *s, uint64_t id, struct iovec *v, int n, si
                 advance(&v, &n, (size_t)k);
             }
         }
-        give_writer(s, id);
+        give_writer(s, id, e < 0 && sent > 0);
     }
     if (e == 0 && !nowait)
         e = wait_for_held(s, id, deadline);
@@ -444,7 +446,7 @@ int gs_stream_flush(gs_stream h, int timeout_ms)
 
 /* ---- files ---- */
 
-static ssize_t copy_chunk(struct stream *s, int fd, off_t at, size_t n, uint8_t *chunk, uint64_t deadline)
+static ssize_t copy_chunk(struct stream *s, int fd, off_t at, size_t n, uint8_t *chunk, uint64_t deadline, bool *begun)
 {
     ssize_t got = gsi_sys.pread(fd, chunk, n < FILE_CHUNK ? n : FILE_CHUNK, at);
     if (got <= 0)
@@ -454,6 +456,7 @@ static ssize_t copy_chunk(struct stream *s, int fd, off_t at, size_t n, uint8_t 
         ssize_t k = write_some(s, v, 1, deadline);
         if (k < 0)
             return k;
+        *begun |= k > 0;
         advance(&v, &left, (size_t)k);
     }
     return got;
@@ -481,7 +484,7 @@ static ssize_t send_chunk(struct stream *s, int fd, off_t at, size_t n, uint64_t
 }
 
 /* Locked, writer. */
-static int64_t send_file(struct stream *s, int fd, off_t offset, size_t n, uint64_t deadline)
+static int64_t send_file(struct stream *s, int fd, off_t offset, size_t n, uint64_t deadline, bool *begun)
 {
     uint8_t *chunk = NULL;
     if (!s->t->sendfile && !(chunk = gsi_alloc(FILE_CHUNK)))
@@ -491,7 +494,7 @@ static int64_t send_file(struct stream *s, int fd, off_t offset, size_t n, uint6
     while (!n || sent < n) {
         size_t left = n ? n - (size_t)sent : SSIZE_MAX / 2;
         off_t at = offset + (off_t)sent;
-        ssize_t k = chunk ? copy_chunk(s, fd, at, left, chunk, deadline) : send_chunk(s, fd, at, left, deadline);
+        ssize_t k = chunk ? copy_chunk(s, fd, at, left, chunk, deadline, begun) : send_chunk(s, fd, at, left, deadline);
         if (k == -EINVAL && !chunk) { /* a descriptor that sendfile(2) does not take */
             chunk = gsi_alloc(FILE_CHUNK);
             if (chunk)
@@ -503,6 +506,7 @@ static int64_t send_file(struct stream *s, int fd, off_t offset, size_t n, uint6
             break;
         }
         sent += (uint64_t)k;
+        *begun = true;
     }
     gsi_free(chunk);
     s->stat.send_oct += sent;
@@ -530,8 +534,9 @@ int64_t gs_stream_sendfile(gs_stream h, int fd, off_t offset, size_t n)
     if (e == 0)
         e = take_writer(s, h.id, deadline);
     if (e == 0) {
-        e = send_file(s, fd, offset, n, deadline);
-        give_writer(s, h.id);
+        bool begun = false;
+        e = send_file(s, fd, offset, n, deadline, &begun);
+        give_writer(s, h.id, e < 0 && begun);
         int held = e > 0 ? wait_for_held(s, h.id, deadline) : 0;
         e = held < 0 ? held : e;
     }

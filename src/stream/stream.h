@@ -124,7 +124,7 @@ struct stream {
     uint8_t armed; /* EPOLLIN, EPOLLOUT in the owner's set; 0: not in it */
     uint8_t state, eof, packet_now;
     bool hot : 1, reader : 1, reading : 1, writer : 1, stuck : 1, in_flusher : 1, tell_passive : 1, tell_drained : 1, want_drained : 1,
-        tell_open : 1, shut_pending : 1, shut_write : 1, corked : 1, delayed : 1;
+        tell_open : 1, shut_pending : 1, shut_write : 1, corked : 1, delayed : 1, cut : 1;
 };
 
 extern const struct gsi_source_ops gsi_stream_ops;

@@ -1,4 +1,5 @@
 /* close.c: the end of a stream: close, half close, exit_on_close, monitors. */
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "suite.h"
@@ -330,7 +331,37 @@ static void an_imported_listener_hands_down_its_mode(struct world *w)
     }
 }
 
+static void run_long_file(struct task *t)
+{
+    t->result = (long)gs_stream_sendfile(t->stream, (int)t->ref, 0, 0);
+}
+
+/* What is queued behind a file is never taken for its rest: a stream that closes within it is reset. */
+static void closing_within_a_file_sends_nothing_behind_it(struct world *w)
+{
+    static uint8_t got[65536];
+    size_t size = 2 * w->facts->holds, at = 0;
+    int fd = open(temp_path("long"), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(fd >= 0 && unlink(temp_path("long")) == 0 && ftruncate(fd, (off_t)size) == 0); /* zeros */
+    open_pair(w, A_OWNED, GS_OPTS(GS_INT(ACTIVE, GS_ACTIVE_FALSE)), NULL);
+    struct task *t = task_new(w, run_long_file);
+    t->stream = w->a;
+    t->ref = (uint64_t)fd;
+    task_go(t);
+    assert_blocks(t);
+    send_text(w->a, "behind"); /* its turn comes: it is queued */
+    assert_ok(gs_stream_close(w->a));
+    assert_code(task_result(t), GS_ECLOSED);
+    close(fd);
+    ssize_t k;
+    while ((k = gs_stream_recv(w->b, got, sizeof got, 0, WAIT_MS)) > 0)
+        for (at += (size_t)k; k > 0; k--)
+            assert_int_equal(got[k - 1], 0);
+    assert_true(k < 0 && at < size);
+}
+
 CASES(close) = {
+    CASE(closing_within_a_file_sends_nothing_behind_it),
     CASE(data_before_close_arrives),
     CASE(half_close_lets_the_answer_through),
     CASE(half_close_between_mailboxes),
