@@ -104,23 +104,19 @@ static bool at_end(void)
 
 static bool lacked_memory(void) { return ERR_GET_REASON(ERR_peek_error()) == ERR_R_MALLOC_FAILURE; }
 
-/* A certificate whose key OpenSSL had no memory to read goes without one, as if it were of a kind it does not know. */
-static bool lost_its_key(X509 *cert)
-{
-    X509 *again = X509_get0_pubkey(cert) ? NULL : X509_dup(cert);
-    bool lost = again && X509_get0_pubkey(again);
-    X509_free(again);
-    return lost;
-}
+static bool whole(X509 *cert) { return X509_check_purpose(cert, -1, 0) == 1 && X509_get0_pubkey(cert); }
 
-/* OpenSSL reads extensions at first use, and takes a lack of memory then for a wrong certificate, for good: so they are read
- * where the file is. What is really wrong with one is told when it is used. */
+/* OpenSSL reads key and extensions at first use, and takes a lack of memory then for a wrong certificate, for good and without a
+ * word: so they are read where the file is, and what looks wrong is read once more. What is really wrong is told when it is used. */
 static int read_parts(X509 *cert)
 {
+    if (whole(cert))
+        return 0;
+    X509 *again = X509_dup(cert);
+    bool lost = !again || whole(again);
+    X509_free(again);
     ERR_clear_error();
-    bool ok = (X509_check_purpose(cert, -1, 0) == 1 || !lacked_memory()) && !lost_its_key(cert);
-    ERR_clear_error();
-    return ok ? 0 : -ENOMEM;
+    return lost ? -ENOMEM : 0;
 }
 
 int file_read_parts(SSL_CTX *ctx)
