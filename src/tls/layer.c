@@ -408,8 +408,10 @@ static int tls_shutdown(void *ctx, gs_how how)
 static void tls_close(void *ctx, bool reset)
 {
     struct tls *t = ctx;
-    if (!reset && t->ready)
+    if (!reset && t->ready) {
+        (void)gs_io_shutdown(t->wire.lower, GS_SHUT_WRITE); /* what Nagle's algorithm still holds goes out before a reset could drop it */
         wire_discard(&t->wire);
+    }
     tls_free(t);
 }
 

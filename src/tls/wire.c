@@ -13,6 +13,7 @@ enum {
     WRITE_MAX = 64 * 1024,
     RECORD_ROOM = 17 * 1024, /* RFC 8446, 5.2: 2^14 + 256 and its header; with a goodbye behind it */
     SPARES = 4,
+    MISSES = 8,
     DISCARDS = 256, /* tickets come in few pieces; who sends without end is reset */
 };
 
@@ -253,9 +254,13 @@ int wire_end(struct wire *w)
 void wire_discard(struct wire *w)
 {
     uint8_t waste[4096];
-    ssize_t k = 1;
-    for (int i = 0; i < DISCARDS && k > 0 && !w->eof && !w->error; i++)
-        k = read_below(w, waste, sizeof waste);
+    int misses = 0; /* one EAGAIN may be for nothing; a ticket left behind would cost the peer what is still under way to it */
+    for (int i = 0; i < DISCARDS && misses < MISSES && !w->eof && !w->error; i++) {
+        ssize_t k = read_below(w, waste, sizeof waste);
+        if (k != -EAGAIN && k <= 0)
+            break;
+        misses += k == -EAGAIN;
+    }
 }
 
 void wire_free(struct wire *w)

@@ -59,10 +59,11 @@ static void receive_from_interrupts_a_batch_without_loss(struct world *w)
     expect_packet(w->mb, w->b, "a");
     send_text(other_a, "other");
     assert_ok(gs_receive_from(w->mb, other, &m, WAIT_MS));
-    assert_true(m.stream.id == other.id);
+    assert_true(m.kind == GS_MSG_DATA && m.stream.id == other.id);
     assert_memory_equal(m.packet.data.p, "other", 5);
     expect_packet(w->mb, w->b, "b");
     assert_ok(gs_receive_from(w->mb, w->b, &m, WAIT_MS));
+    assert_true(m.kind == GS_MSG_DATA);
     assert_memory_equal(m.packet.data.p, "c", 1);
     expect_nothing(w->mb);
     gs_stream_close(other_a);
