@@ -270,14 +270,15 @@ static ssize_t write_some(struct stream *s, const struct iovec *v, int n, uint64
     }
 }
 
-/* The transport took all of it: has it left? */
+/* The transport took all of it: has it left? What it still holds back at the deadline leaves by itself (stuck), and the next send
+ * waits for it. */
 static int wait_for_held(struct stream *s, uint64_t id, uint64_t deadline)
 {
     int e = 0;
     output_see_held(s, id);
     while (e == 0 && s->stuck && !s->writer && (e = stream_wait(s, POLLOUT, deadline)) == 0)
         e = output_flush(s, id);
-    return e;
+    return e == GS_ETIMEOUT ? 0 : e;
 }
 
 static void tell_rest(gs_rest *rest, const uint8_t *header, size_t header_n, size_t sent, size_t body)
