@@ -26,6 +26,7 @@ struct tls {
     int error;  /* why it is over, told to every later call */
     int verify;
     bool server, ready, said_goodbye, deaf, end_waits;
+    bool unpresented; /* client: its certificate was asked for and did not go out */
     bool starved; /* the last read asked for more than there was: what OpenSSL still has is a part of a record */
     struct server_name name;
     struct alert alert;
@@ -44,10 +45,21 @@ static void note_alert(const SSL *ssl, int where, int ret)
         alert_note(&t->alert, where, ret);
 }
 
+/* An outgoing Certificate without one: RFC 5246, 7.4.6; RFC 8446, 4.4.2. */
+static void note_certificate(int out, int version, int type, const void *bytes, size_t n, SSL *ssl, void *arg)
+{
+    enum { EMPTY_MAX = 8 }; /* type, length, TLS 1.3's context, length of the list */
+    struct tls *t = arg;
+    (void)version, (void)ssl;
+    if (out && type == SSL3_RT_HANDSHAKE && n && n <= EMPTY_MAX && *(const uint8_t *)bytes == SSL3_MT_CERTIFICATE)
+        t->unpresented = true;
+}
+
+/* A session remembers who presented what: one that went without (no memory, no common algorithm) would go on so. */
 int layer_new_session(SSL *ssl, SSL_SESSION *session)
 {
     const struct tls *t = SSL_get_app_data(ssl);
-    if (!t || !t->peer || !t->context)
+    if (!t || !t->peer || !t->context || t->unpresented)
         return 0;
     sessions_put(context_sessions(t->context), t->peer, session);
     return 1;
@@ -109,6 +121,10 @@ static int make_ssl(struct tls *t, const struct config *c, const gs_target *at)
         return 0;
     }
     SSL_set_connect_state(t->ssl);
+    if (c->certs) {
+        SSL_set_msg_callback(t->ssl, note_certificate);
+        SSL_set_msg_callback_arg(t->ssl, t);
+    }
     e = expect_peer(t);
     return e < 0 ? e : resume(t, c, at);
 }
@@ -210,6 +226,7 @@ static int handshake_step(struct tls *t)
         if (e < 0)
             return t->error = e;
         t->ready = true;
+        SSL_set_msg_callback(t->ssl, NULL);
         return 0;
     }
     return SSL_get_error(t->ssl, r) == SSL_ERROR_WANT_READ ? GS_EWANT_READ : fail(t);
