@@ -30,9 +30,9 @@ def tracked(*endings):
     return sorted(n for n in names if n.endswith(endings) and os.path.isfile(os.path.join(ROOT, n)))
 
 
-def layers():
-    """The layers of src/meson.build, bottom first."""
-    m = re.search(r"foreach layer : \[([^\]]*)\]", read('src', 'meson.build'))
+def layers(file='src/meson.build', word='layer'):
+    """The layers of a meson.build, bottom first."""
+    m = re.search(rf"foreach {word} : \[([^\]]*)\]", read(file))
     return re.findall(r"'(\w+)'", m.group(1))
 
 

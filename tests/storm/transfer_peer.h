@@ -3,6 +3,8 @@
 #ifndef TRANSFER_PEER_H
 #define TRANSFER_PEER_H
 
+#include <signal.h>
+
 #include "transfer_con.h"
 
 enum { CONS_OF_PEER = 8, BURST_BYTES = 60000, ECHO_ROOM = 1 << 16 };
@@ -54,6 +56,8 @@ static bool moves(struct con *c, struct pulse *p, const char *where)
     if (real_ms() - p->ms < STALL_MS || atomic_load(&c->doomed))
         return true;
     COUNT(stalls);
+    if (getenv("GS_STORM_HALT"))
+        raise(SIGSTOP);
     gs_stream s = {atomic_load(&c->id)};
     gs_stream_info_t info = {0};
     int e = gs_stream_info(s, &info);
