@@ -367,9 +367,10 @@ static bool serve_stream(struct gsi_mailbox *mb, struct stream *s, uint64_t id, 
         (void)stream_arm(s, id, s->armed & EPOLLOUT);
         return false;
     }
-    if (silent || events & (EPOLLIN | EPOLLHUP | EPOLLERR) || stream_buffered_above(s))
-        return read_and_deliver(mb, s, id, m);
-    if (stream_arm(s, id, s->armed | EPOLLIN) < 0)
+    bool readable = silent || events & (EPOLLIN | EPOLLHUP | EPOLLERR) || stream_buffered_above(s);
+    if (readable && read_and_deliver(mb, s, id, m))
+        return true;
+    if (s->eof == NOT_ENDED && stream_arm(s, id, s->armed | EPOLLIN) < 0) /* muted, it came back without its watch */
         stream_look_again(s, id);
     return false;
 }
