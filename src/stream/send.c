@@ -389,7 +389,8 @@ static inline bool send_into_cork(gs_stream h, const void *p, size_t n)
     atomic_store_explicit(&cork->busy, 1, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst); /* the processor's share of this order is gs_mailbox_free's: gsi_barrier_all */
     uint32_t end = atomic_load_explicit(&cork->end, memory_order_relaxed);
-    bool room = atomic_load_explicit(&cork->open, memory_order_relaxed) && frames_to_come(&mb->hot) && end + 4 + n <= GSI_CORK &&
+    bool room = mb->current == h.id /* still: a mailbox that was freed before `busy` may be another's by now */ &&
+                atomic_load_explicit(&cork->open, memory_order_relaxed) && frames_to_come(&mb->hot) && end + 4 + n <= GSI_CORK &&
                 !(cork->header == 1 && n > UINT8_MAX) && gsi_lives_at(&mb->current_source->object, h.id);
     if (room && cork->header == 4) { /* a store; of any length it is a call */
         uint32_t length = htonl((uint32_t)n);
