@@ -1,6 +1,7 @@
 /* aead.c: the data path's ChaCha20-Poly1305 (RFC 8439), on OpenSSL: one context per direction, the key set up once. */
 #include <limits.h>
 #include <openssl/evp.h>
+#include <string.h>
 
 #include "tailnet/crypto/crypto.h"
 
@@ -53,10 +54,11 @@ bool gsi_aead_open(struct aead *a, uint8_t *out, const uint8_t nonce[NONCE_LEN],
         return false;
     n -= TAG_LEN;
     uint8_t tag[TAG_LEN];
-    const uint8_t *p = in;
-    for (int i = 0; i < TAG_LEN; i++)
-        tag[i] = p[n + (size_t)i];
+    memcpy(tag, (const uint8_t *)in + n, TAG_LEN);
     int k, rest;
-    return EVP_DecryptInit_ex(a->open, NULL, NULL, NULL, nonce) == 1 && EVP_CIPHER_CTX_ctrl(a->open, EVP_CTRL_AEAD_SET_TAG, TAG_LEN, tag) == 1 &&
-           (!n || EVP_DecryptUpdate(a->open, out, &k, in, (int)n) == 1) && EVP_DecryptFinal_ex(a->open, out + n, &rest) == 1;
+    bool ok = EVP_DecryptInit_ex(a->open, NULL, NULL, NULL, nonce) == 1 && EVP_CIPHER_CTX_ctrl(a->open, EVP_CTRL_AEAD_SET_TAG, TAG_LEN, tag) == 1 &&
+              (!n || EVP_DecryptUpdate(a->open, out, &k, in, (int)n) == 1) && EVP_DecryptFinal_ex(a->open, out + n, &rest) == 1;
+    if (!ok)
+        gsi_wipe(out, n);
+    return ok;
 }

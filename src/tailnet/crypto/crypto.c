@@ -19,8 +19,6 @@ int gsi_crypto_init(void)
 
 void gsi_random(void *out, size_t n) { gsi_random_source(out, n); }
 
-void gsi_wipe(void *p, size_t n) { sodium_memzero(p, n); }
-
 bool gsi_equal(const void *a, const void *b, size_t n) { return sodium_memcmp(a, b, n) == 0; }
 
 bool gsi_is_zero(const void *p, size_t n) { return sodium_is_zero(p, n); }

@@ -7,6 +7,7 @@
 #ifndef GSI_TAILNET_CRYPTO_H
 #define GSI_TAILNET_CRYPTO_H
 
+#include <openssl/crypto.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,7 +30,8 @@ GS_MUST_USE int gsi_crypto_init(void);
 /* From the kernel's generator; ends the process when it has none, as a key of no randomness is worse. Tests replace the source. */
 void gsi_random(void *out, size_t n);
 extern void (*gsi_random_source)(void *out, size_t n);
-void gsi_wipe(void *p, size_t n);
+/* Inline: the core has a function of this name for itself. */
+static inline void gsi_wipe(void *p, size_t n) { OPENSSL_cleanse(p, n); }
 /* In constant time. */
 GS_MUST_USE bool gsi_equal(const void *a, const void *b, size_t n);
 GS_MUST_USE bool gsi_is_zero(const void *p, size_t n);
@@ -79,7 +81,7 @@ struct aead *gsi_aead_new(const uint8_t key[KEY_LEN]);
 void gsi_aead_free(struct aead *a);
 /* In place or not; out holds n + TAG_LEN bytes. False: OpenSSL has no memory, and out is not to be sent. */
 GS_MUST_USE bool gsi_aead_seal(struct aead *a, uint8_t *out, const uint8_t nonce[NONCE_LEN], const void *in, size_t n);
-/* In place or not; n counts the tag. False: not authentic. */
+/* In place or not; n counts the tag. False: not authentic (or no memory), and out is wiped. */
 GS_MUST_USE bool gsi_aead_open(struct aead *a, uint8_t *out, const uint8_t nonce[NONCE_LEN], const void *in, size_t n);
 
 #endif
