@@ -127,5 +127,3 @@ char *gsi_strdup(const char *s)
     char *copy = gsi_alloc(n);
     return copy ? memcpy(copy, s, n) : NULL;
 }
-
-void gsi_wipe(void *p, size_t n) { explicit_bzero(p, n); }

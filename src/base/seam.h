@@ -89,7 +89,4 @@ void *gsi_realloc(void *p, size_t n); /* p stays valid on NULL */
 void gsi_free(void *p);
 char *gsi_strdup(const char *s);
 
-/* Wipes a secret; the compiler may not drop it. */
-void gsi_wipe(void *p, size_t n);
-
 #endif
