@@ -5,6 +5,8 @@
 
 #include "tailnet/noise/noise.h"
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 static const uint8_t own[KEY_LEN] = {1}, other[KEY_LEN] = {2};
 
 static void fixed_random(void *out, size_t n) { memset(out, 7, n); }
