@@ -230,6 +230,7 @@ static void other_texts_are_refused_for_what_they_are(void **state)
     expect_sealed_refusal(HEAD KEYS "control mkey:" HEX64 "\n", -EBADMSG);
     expect_sealed_refusal(HEAD KEYS "control mkey:" HEX64 " \n", -EBADMSG);
     expect_sealed_refusal(HEAD KEYS "control nodekey:" HEX64 " http://a\n", -EBADMSG);
+    expect_sealed_refusal(HEAD "machine privkey:07A37CBC142093C8B755DC1B10E86CB426374AD16AA853ED0BDFC0B2B86D1C7C\nnode privkey:" HEX64 "\n", -EBADMSG);
     char many[STATE_TEXT_MAX] = HEAD KEYS;
     for (int i = 0; i <= STATE_CONTROLS; i++)
         strcat(many, "control mkey:" HEX64 " http://a\n");

@@ -158,7 +158,12 @@ static bool begins(struct line *l, const char *word)
 
 static bool is_key(const struct line *l, enum key_kind kind, uint8_t key[KEY_LEN])
 {
-    return gsi_key_parse(kind, l->p, (size_t)(l->end - l->p), key) == 0 && !gsi_is_zero(key, KEY_LEN);
+    char again[KEY_TEXT_MAX];
+    size_t n = (size_t)(l->end - l->p);
+    bool ok = gsi_key_parse(kind, l->p, n, key) == 0 && !gsi_is_zero(key, KEY_LEN);
+    ok = ok && memcmp(l->p, gsi_key_text(kind, key, again), n) == 0; /* in lower case, as we write */
+    gsi_wipe(again, sizeof again);
+    return ok;
 }
 
 static bool read_control(struct state *s, struct line *l)
