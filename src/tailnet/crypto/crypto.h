@@ -30,7 +30,6 @@ GS_MUST_USE int gsi_crypto_init(void);
 /* From the kernel's generator; ends the process when it has none, as a key of no randomness is worse. Tests replace the source. */
 void gsi_random(void *out, size_t n);
 extern void (*gsi_random_source)(void *out, size_t n);
-/* Inline: the core has a function of this name for itself. */
 static inline void gsi_wipe(void *p, size_t n) { OPENSSL_cleanse(p, n); }
 /* In constant time. */
 GS_MUST_USE bool gsi_equal(const void *a, const void *b, size_t n);
