@@ -211,7 +211,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     start();
     struct reader r = reader_of(data, size);
-    for (int steps = 0; r.n >= 2 && steps < 24; steps++)
+    for (int steps = 0; r.n >= 2 && steps < 12; steps++)
         step(&r);
     stop(&f.a);
     stop(&f.b);

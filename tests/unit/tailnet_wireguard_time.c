@@ -269,6 +269,55 @@ static void a_restarted_peer_is_found_again(void **state)
     assert_true(world.bob.last_ns > world.now - 2 * SECOND);
 }
 
+static void a_cut_of_any_length_heals_within_6_s(void **state)
+{
+    (void)state;
+    static const uint64_t cuts[] = {3, 14, 16, 119, 121, 179, 181, 300, 539, 541, 2000};
+    world.delay_ms = 30;
+    node_say(&world.alice, 0);
+    world_run(1 * SECOND);
+    for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
+        world.cut = true;
+        talk(i % 2 == 0, i % 3 == 0 || i % 2, cuts[i] * SECOND, 1 * SECOND);
+        world.cut = false;
+        talk(true, true, 6 * SECOND, 1 * SECOND);
+        world_run(100 * MS);
+        assert_true(world.alice.last_ns > world.now - 2 * SECOND);
+        assert_true(world.bob.last_ns > world.now - 2 * SECOND);
+        talk(true, true, (1 + rng_below(&world.rng, 200)) * SECOND, 1 * SECOND);
+    }
+    assert_int_equal(world.alice.w->held_bytes + world.bob.w->held_bytes, 0);
+}
+
+/* Who a peer is may change under it: a new row of the network map. */
+static void a_peer_is_told_by_who_find_names(void **state)
+{
+    (void)state;
+    world_connect();
+    struct wg_status s = gsi_wireguard_status(world.alice.peer);
+    assert_int_equal(s.session_ns, world.now);
+    assert_true(s.sent == 96 && s.received == 0 && s.staged == 0 && !s.initiating);
+    assert_int_equal(gsi_wireguard_status(world.bob.peer).received, 96);
+    assert_ptr_equal(gsi_wireguard_who(world.alice.peer), &world.bob);
+    assert_memory_equal(gsi_wireguard_key(world.alice.peer), world.bob.public, KEY_LEN);
+    assert_memory_equal(gsi_wireguard_public(world.alice.w), world.alice.public, KEY_LEN);
+    struct node row = world.bob;
+    struct wg_peer *again;
+    world.alice.knows = &row;
+    assert_ok(gsi_wireguard_peer(world.alice.w, world.bob.public, &again));
+    assert_ptr_equal(again, world.alice.peer);
+    assert_ptr_equal(gsi_wireguard_who(again), &row);
+    /* its routes are the old row's still: nothing passes for it */
+    node_say(&world.bob, 3);
+    world_run(0);
+    assert_int_equal(world.alice.packets, 0);
+    assert_int_equal(gsi_wireguard_drops(world.alice.w, WG_DROP_SOURCE), 1);
+    node_knows_route(&world.alice, &row);
+    node_say(&world.bob, 4);
+    world_run(0);
+    assert_int_equal(world.alice.packets, 1);
+}
+
 static void a_wall_clock_that_goes_back_does_no_harm(void **state)
 {
     (void)state;
@@ -348,6 +397,8 @@ int main(void)
         IN_WORLD(all_keys_are_zero_after_540_s),
         IN_WORLD(simultaneous_initiations_both_come_to_an_end_at_once),
         IN_WORLD(a_restarted_peer_is_found_again),
+        IN_WORLD(a_cut_of_any_length_heals_within_6_s),
+        IN_WORLD(a_peer_is_told_by_who_find_names),
         IN_WORLD(a_wall_clock_that_goes_back_does_no_harm),
         IN_WORLD(the_staged_queue_keeps_the_newest_128),
         IN_WORLD(bad_networks_lose_packets_but_no_session),

@@ -53,6 +53,7 @@ bool gsi_cookie_take(struct cookie_jar *j, const uint8_t in[COOKIE_REPLY_LEN], u
     if (!j->sent || !gsi_xopen(cookie, j->keys.reply, nonce, j->mac1, MAC_LEN, sealed, COOKIE_LEN + TAG_LEN))
         return false;
     memcpy(j->cookie, cookie, COOKIE_LEN);
+    gsi_wipe(cookie, sizeof cookie);
     j->cookie_ns = now_ns;
     j->has_cookie = true;
     j->sent = false; /* one cookie for a message: a copy of the reply does not make it younger */
@@ -125,6 +126,7 @@ enum gate_verdict gsi_cookie_check(struct cookie_gate *g, const struct wg_source
         return GATE_PASS;
     if (cookie_for(g, from, now_ns, cookie) < 0 || gsi_mac(mac, cookie, COOKIE_LEN, message, n - MAC_LEN) < 0)
         return GATE_NO_MEMORY;
+    gsi_wipe(cookie, sizeof cookie);
     if (!gsi_equal(mac, mac2, MAC_LEN))
         return GATE_WANTS_COOKIE;
     return within_limit(g, from, now_ns) ? GATE_PASS : GATE_LIMITED;

@@ -32,7 +32,8 @@ enum {
 struct wg_config {
     uint8_t private_key[KEY_LEN]; /* copied; the caller wipes its own */
     /* Who has this key: an address that names a peer of the network map to the caller and in the routes. NULL: nobody, and its
-     * initiations are dropped unanswered. Must not call the engine. */
+     * initiations are dropped unanswered. Asked when there is no peer of this key yet, and by gsi_wireguard_peer: who leaves the
+     * map needs gsi_wireguard_remove. Must not call the engine. */
     void *(*find)(void *arg, const uint8_t key[KEY_LEN]);
     void *arg;
     /* Borrowed: which inner addresses are whose (routes.h). A packet whose source is not its peer's is dropped. */
