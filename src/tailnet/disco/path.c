@@ -95,7 +95,8 @@ void gsi_path_end_ping(struct paths *p, struct ping *ping)
 /* Our endpoints are known, and fresh. */
 static bool may_call(const struct paths *p) { return p->own_ns && p->now - p->own_ns <= MS(FRESH_MS); }
 
-/* The peer should ping us, by which its NAT opens; as soon as we know where we are. */
+/* The peer should ping us, by which its NAT opens; as soon as we know where we are. At most once in 5 s, but then whatever else was
+ * pinged when: after a call of the peer's own, our pings are out but it may not know all our endpoints. */
 static void call(struct paths *p, struct path *path)
 {
     if (!gsi_path_region(path) || !gsi_path_shared(p, path) || queue_has(&path->waiting))
@@ -107,23 +108,19 @@ static void call(struct paths *p, struct path *path)
         p->wants_endpoints = true;
 }
 
-void gsi_path_ping_candidates(struct paths *p, struct path *path, bool with_call)
+void gsi_path_ping_candidates(struct paths *p, struct path *path)
 {
     gsi_candidate_drop_unused(p, path);
     path->full_ping_ns = p->now;
     path->next_ping_ns = p->now + MS(PING_INTERVAL_MS);
-    bool any = path->n == 0;
     for (size_t i = 0; i < path->n; i++) {
         struct candidate *c = path->candidates[i];
         uint64_t again = c->pinged_ns + MS(PING_INTERVAL_MS);
-        if ((!c->pinged_ns || p->now >= again) && gsi_path_start_ping(p, path, &c->at, 0)) {
+        if ((!c->pinged_ns || p->now >= again) && gsi_path_start_ping(p, path, &c->at, 0))
             c->pinged_ns = p->now;
-            any = true;
-        } else if (again < path->next_ping_ns)
+        else if (again < path->next_ping_ns)
             path->next_ping_ns = again;
     }
-    if (any && with_call)
-        call(p, path);
 }
 
 static void ping_best(struct paths *p, struct path *path)
@@ -160,8 +157,11 @@ struct route gsi_path_send(struct paths *p, struct path *path, uint64_t now_ns)
         queue_put(&p->beating, &path->beating);
     }
     bool trusted = path->has_best && queue_has(&path->trusted) && p->now < path->trust_ns;
-    if (!trusted && p->now >= path->next_ping_ns && path->has_disco)
-        gsi_path_ping_candidates(p, path, true);
+    if (!trusted && path->has_disco) {
+        if (p->now >= path->next_ping_ns)
+            gsi_path_ping_candidates(p, path);
+        call(p, path);
+    }
     uint32_t region = gsi_path_region(path);
     return (struct route){.udp = path->has_best, .to = path->best.at, .relay = !trusted && region, .region = region};
 }
@@ -211,8 +211,10 @@ static void beat(struct paths *p, struct path *path)
         return;
     if (path->has_best)
         ping_best(p, path);
-    if (wants_full_ping(p, path))
-        gsi_path_ping_candidates(p, path, true);
+    if (wants_full_ping(p, path)) {
+        gsi_path_ping_candidates(p, path);
+        call(p, path);
+    }
     path->beat_ns = p->now + MS(HEARTBEAT_MS);
     queue_put(&p->beating, &path->beating);
 }

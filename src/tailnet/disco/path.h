@@ -39,7 +39,7 @@ struct candidate {
     bool in_netmap, called; /* who told it; else a ping that came from it */
     uint64_t heard_ns;      /* its last ping */
     uint8_t heard[DISCO_TXID_LEN];
-    uint64_t pinged_ns;
+    uint64_t pinged_ns, answered_ns; /* our last ping; the last of ours that answered one of its */
 };
 
 struct ping {
@@ -131,7 +131,7 @@ void gsi_candidate_note(struct paths *p, struct candidate *c);
 /* path.c */
 uint32_t gsi_path_region(const struct path *path);
 void gsi_path_tell(struct paths *p, struct path *path);
-void gsi_path_ping_candidates(struct paths *p, struct path *path, bool call);
+void gsi_path_ping_candidates(struct paths *p, struct path *path);
 /* False: none is made. region not 0: by the relay. */
 bool gsi_path_start_ping(struct paths *p, struct path *path, const struct endpoint *to, uint32_t region);
 void gsi_path_end_ping(struct paths *p, struct ping *ping);

@@ -18,7 +18,8 @@
  * replay window removes the copy). Disco goes on for 45 s after the last packet. One thread at a time; no clock, no socket.
  *
  * What a peer can make us send is bounded: one Pong for each Ping, smaller than it, at most 20/s and 64 at once; pings to at most
- * PATH_CANDIDATES_MAX addresses, each at most once in 5 s, but for CallMeMaybe, of which 3 and then one in 5 s are heard.
+ * PATH_CANDIDATES_MAX addresses, each once in 5 s, once more when a ping came from it, and for each CallMeMaybe, of which 3 and then
+ * one in 5 s are heard; and to the best address each 3 s.
  */
 #ifndef GSI_TAILNET_PATHS_H
 #define GSI_TAILNET_PATHS_H

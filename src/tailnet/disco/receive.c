@@ -51,6 +51,16 @@ static bool is_allowed(uint64_t *at, uint64_t now, uint64_t each_ns, uint64_t bu
     return true;
 }
 
+/* Its NAT is open now and so is ours: what we sent there before may have been lost. */
+static void ping_back(struct paths *p, struct path *path, struct candidate *c)
+{
+    bool wanted = queue_has(&path->beating) && !queue_has(&path->trusted);
+    if (!wanted || c->pinged_ns == p->now || (c->answered_ns && p->now - c->answered_ns < MS(PING_INTERVAL_MS)))
+        return;
+    if (gsi_path_start_ping(p, path, &c->at, 0))
+        c->pinged_ns = c->answered_ns = p->now;
+}
+
 static void got_ping(struct paths *p, const struct disco_message *m, const uint8_t disco[KEY_LEN], const struct source *from)
 {
     struct path *path = who_pings(p, m, disco, from);
@@ -83,6 +93,8 @@ static void got_ping(struct paths *p, const struct disco_message *m, const uint8
         path->heard_region = from->region;
     }
     gsi_paths_order(p, &pong);
+    if (c)
+        ping_back(p, path, c);
 }
 
 static struct ping *find_ping(const struct paths *p, const uint8_t txid[DISCO_TXID_LEN])
@@ -148,7 +160,7 @@ static void got_call(struct paths *p, const struct disco_message *m, const uint8
         if (c)
             c->called = true;
     }
-    gsi_path_ping_candidates(p, path, false);
+    gsi_path_ping_candidates(p, path);
 }
 
 static void feed(struct paths *p, const void *in, size_t n, const struct source *from, uint64_t now_ns)
