@@ -6,7 +6,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *in, size_t n);
 
-enum { PEERS = 2, STEPS_MAX = 64 };
+enum { PEERS = 2, STEPS_MAX = 32 };
 
 static uint8_t shared[PEERS][KEY_LEN], disco[PEERS][KEY_LEN], own_private[KEY_LEN], last_txid[DISCO_TXID_LEN];
 

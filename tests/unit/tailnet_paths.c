@@ -73,7 +73,8 @@ static void set_up(enum nat a, enum nat b)
     memset(&net, 0, sizeof net);
     net.now = 100 * SEC;
     net.rng.s = 1;
-    static const char *const inside[] = {"192.168.1.2:41641", "192.168.2.2:41641"}, *const outside[] = {"198.51.100.1:5000", "198.51.100.2:5000"};
+    static const char *const inside[] = {"192.168.1.2:41641", "192.168.2.2:41641"}, 
+        *const outside[] = {"198.51.100.1:5000", "198.51.100.2:5000"};
     for (int i = 0; i < 2; i++) {
         struct end *end = &net.ends[i];
         gsi_random(end->node, KEY_LEN);
@@ -437,7 +438,9 @@ static struct path_quality some_quality(struct rng *rng)
 {
     static const char *const places[] = {"127.0.0.1:1", "[::1]:1", "169.254.1.1:1", "[fe80::1]:1", "10.1.1.1:1",
                                          "[fd00::1]:1", "203.0.113.1:1", "203.0.113.2:1", "[2001:db8::1]:1"};
-    struct path_quality q = {endpoint_of(places[rng_below(rng, sizeof places / sizeof places[0])]), rng_below(rng, 5) ? rng_below(rng, 200 * MSEC) : 0};
+    struct path_quality q = {.at = endpoint_of(places[rng_below(rng, sizeof places / sizeof places[0])])};
+    if (rng_below(rng, 5))
+        q.latency_ns = rng_below(rng, 200 * MSEC);
     if (rng_below(rng, 20) == 0)
         q.at = (struct endpoint){0};
     return q;

@@ -5,7 +5,9 @@ bool gsi_candidate_is_usable(const struct paths *p, const struct endpoint *e, bo
 {
     static const uint8_t any_v4[4], broadcast[4] = {255, 255, 255, 255};
     struct ip any = gsi_ip_of_v4(any_v4), all = gsi_ip_of_v4(broadcast);
-    if (!e->port || gsi_ip_is_none(&e->ip) || gsi_ip_equal(&e->ip, &any) || gsi_ip_equal(&e->ip, &all) || gsi_ip_is_multicast(&e->ip))
+    if (!e->port || gsi_ip_is_none(&e->ip) || gsi_ip_equal(&e->ip, &any))
+        return false;
+    if (gsi_ip_equal(&e->ip, &all) || gsi_ip_is_multicast(&e->ip))
         return false;
     if (gsi_ip_is_loopback(&e->ip))
         return p->loopback;
@@ -77,7 +79,8 @@ static bool make_room(struct paths *p, struct path *path)
     size_t oldest = path->n;
     for (size_t i = 0; path->n == PATH_CANDIDATES_MAX && i < path->n; i++) {
         const struct candidate *c = path->candidates[i];
-        if (!c->fresh && !c->in_netmap && !c->called && !is_best(path, c) && (oldest == path->n || c->heard_ns < path->candidates[oldest]->heard_ns))
+        bool is_kept = c->fresh || c->in_netmap || c->called || is_best(path, c);
+        if (!is_kept && (oldest == path->n || c->heard_ns < path->candidates[oldest]->heard_ns))
             oldest = i;
     }
     if (oldest < path->n)

@@ -1,7 +1,7 @@
 /* path.c: one peer's path: pings, what their answers mean, and where a packet goes now (tailnet-protocol.md 7.3).
  *
- * Timers: a Pong from the best address trusts it for 6.5 s (queue trusted). Sending begins heartbeats each 3 s (queue beating), which
- * end 45 s after the last packet. A ping is forgotten after 5 s (queue pings). Each queue is in order of time by itself.
+ * Timers: a Pong from the best address trusts it for 6.5 s (queue trusted). Sending begins heartbeats each 3 s (queue beating),
+ * which end 45 s after the last packet. A ping is forgotten after 5 s (queue pings). Each queue is in order of time by itself.
  */
 #include "tailnet/disco/path.h"
 
@@ -95,8 +95,8 @@ void gsi_path_end_ping(struct paths *p, struct ping *ping)
 /* Our endpoints are known, and fresh. */
 static bool may_call(const struct paths *p) { return p->own_ns && p->now - p->own_ns <= MS(FRESH_MS); }
 
-/* The peer should ping us, by which its NAT opens; as soon as we know where we are. At most once in 5 s, but then whatever else was
- * pinged when: after a call of the peer's own, our pings are out but it may not know all our endpoints. */
+/* The peer should ping us, by which its NAT opens; as soon as we know where we are. At most once in 5 s, but then whatever else
+ * was pinged when: after a call of the peer's own, our pings are out but it may not know all our endpoints. */
 static void call(struct paths *p, struct path *path)
 {
     if (!gsi_path_region(path) || !gsi_path_shared(p, path) || queue_has(&path->waiting))
@@ -243,8 +243,12 @@ void gsi_paths_tick(struct paths *p, uint64_t now_ns)
         gsi_path_end_ping(p, CONTAINER(l, struct ping, in_time));
     while ((l = queue_first(&p->trusted)) && CONTAINER(l, struct path, trusted)->trust_ns <= p->now)
         gsi_path_lapse(p, CONTAINER(l, struct path, trusted));
-    while (gsi_paths_room(p) >= ORDERS_OF_A_PATH && (l = queue_first(&p->beating)) && CONTAINER(l, struct path, beating)->beat_ns <= p->now)
-        beat(p, CONTAINER(l, struct path, beating));
+    while (gsi_paths_room(p) >= ORDERS_OF_A_PATH && (l = queue_first(&p->beating)) != NULL) {
+        struct path *path = CONTAINER(l, struct path, beating);
+        if (path->beat_ns > p->now)
+            break;
+        beat(p, path);
+    }
     call_those_who_wait(p);
 }
 

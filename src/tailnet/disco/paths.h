@@ -1,4 +1,5 @@
-/* paths.h: the way to each peer: where WireGuard packets for it go now, and the disco messages that find out (tailnet-protocol.md 7).
+/* paths.h: the way to each peer: where WireGuard packets for it go now, and the disco messages that find out
+ * (tailnet-protocol.md 7).
  *
  * One `struct paths` for a node, one `struct path` for each peer of its netmap. The caller owns sockets and relays:
  *

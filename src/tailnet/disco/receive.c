@@ -30,7 +30,8 @@ static struct path *with_keys(const struct paths *p, const uint8_t *node, const 
 }
 
 /* Several nodes may have one disco key: the relay's word, the sender's own, or there is but one. */
-static struct path *who_pings(const struct paths *p, const struct disco_message *m, const uint8_t disco[KEY_LEN], const struct source *from)
+static struct path *who_pings(const struct paths *p, const struct disco_message *m, const uint8_t disco[KEY_LEN],
+                              const struct source *from)
 {
     struct path *path = with_keys(p, from->node, disco);
     if (!path)
@@ -114,8 +115,10 @@ static void answer(struct paths *p, struct path *path, const struct ping *ping, 
         return;
     path->asked = false;
     path->answered = true;
-    path->answer = (struct path_info){.kind = ping->region ? PATH_RELAY : PATH_DIRECT, .at = ping->to, .region = gsi_path_region(path),
-                                      .latency_ns = latency_ns, .candidates = path->n};
+    gsi_path_info(path, &path->answer);
+    path->answer.kind = ping->region ? PATH_RELAY : PATH_DIRECT;
+    path->answer.at = ping->to;
+    path->answer.latency_ns = latency_ns;
     gsi_path_tell(p, path);
 }
 
