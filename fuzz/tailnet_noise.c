@@ -1,5 +1,6 @@
-/* tailnet_noise.c: the first byte chooses who is fed: a client or a server in its handshake, either with the channel open (records are
- * then sealed for it from the input), or the early payload. Whatever comes, what was sealed comes out again and errors are final. */
+/* tailnet_noise.c: the first byte chooses who is fed: a client or a server in its handshake, either with the channel open
+ * (records are then sealed for it from the input), or the early payload. Whatever comes, what was sealed comes out again and
+ * errors are final. */
 #include <assert.h>
 #include <string.h>
 

@@ -10,9 +10,12 @@ enum { VERSION = 113 };
 
 static const char client_e[] = "229cae386259e74f5490d0b8cf5ef443c490b03a673f17e81dfc4ce6f5926546";
 static const char server_e[] = "f3005f071cefe2d05dbba382c849b03abf0707209f7c66f13c438c5d57408eef";
-static const char initiation_hex[] = "00710100602b65259201ba8237e417822d9adef6c810eba2bbb46c0569481c79ea6ace844c84ca51bd6a14b97c1f12b8fd6bd6d9e5bd"
-                                     "34795e1ac2afa39418135b30c57db9ba96bda9daf6ee85f86526bb7787da9b139b8f8def03cd28f14d950056b27ea6";
-static const char response_hex[] = "020030416ae31088b8771ecdad6ff1291385b000bdf62125ace2a7fb35ea7fd2063f140b36db1d052e6447769afa1988c32806";
+static const char initiation_hex[] = "00710100602b65259201ba8237e417822d9adef6c810eba2bbb46c0569481c79ea6ace84"
+"4c84ca51bd6a14b97c1f12b8fd6bd6d9e5bd"
+                                     "34795e1ac2afa39418135b30c57db9ba96bda9daf6ee85f86526bb7787da9b139b8f8def"
+                                     "03cd28f14d950056b27ea6";
+static const char response_hex[] = "020030416ae31088b8771ecdad6ff1291385b000bdf62125ace2a7fb35ea7fd2063f140b36"
+"db1d052e6447769afa1988c32806";
 
 static size_t hex(uint8_t *out, const char *text)
 {
@@ -144,8 +147,10 @@ static void open_ends_keep_no_handshake_secret(void **state)
     (void)state;
     static struct ends x;
     open_ends(&x);
-    assert_true(gsi_is_zero(x.client.own, KEY_LEN) && gsi_is_zero(x.client.ephemeral, KEY_LEN) && gsi_is_zero(x.client.ck, KEY_LEN));
-    assert_true(gsi_is_zero(x.server.own, KEY_LEN) && gsi_is_zero(x.server.ephemeral, KEY_LEN) && gsi_is_zero(x.server.ck, KEY_LEN));
+    assert_true(gsi_is_zero(x.client.own, KEY_LEN) && gsi_is_zero(x.client.ephemeral, KEY_LEN) && gsi_is_zero(x.client.ck,
+        KEY_LEN));
+    assert_true(gsi_is_zero(x.server.own, KEY_LEN) && gsi_is_zero(x.server.ephemeral, KEY_LEN) && gsi_is_zero(x.server.ck,
+        KEY_LEN));
     gsi_noise_wipe(&x.client);
     assert_true(gsi_is_zero(&x.client, sizeof x.client));
 }
@@ -429,7 +434,8 @@ static void an_early_payload_is_told_from_http2_at_every_cut(void **state)
 {
     (void)state;
     static struct early e;
-    static const uint8_t with[] = "\xff\xff\xffTS\0\0\0\2{}SETTINGS", empty[] = "\xff\xff\xffTS\0\0\0\0x", without[] = "\0\0\x24\4\0\0\0\0\0rest";
+    static const uint8_t with[] = "\xff\xff\xffTS\0\0\0\2{}SETTINGS", empty[] = "\xff\xff\xffTS\0\0\0\0x",
+        without[] = "\0\0\x24\4\0\0\0\0\0rest";
     for (size_t cut = 0; cut < sizeof with; cut++) {
         assert_int_equal(feed_early(&e, with, sizeof with, cut), 11);
         assert_true(e.decided && e.present && e.n == 11 && memcmp(e.bytes + EARLY_HEAD_LEN, "{}", 2) == 0);

@@ -121,8 +121,8 @@ static int write_initiation(struct noise *n, uint8_t initiation[NOISE_INITIATION
     return e;
 }
 
-int gsi_noise_client(struct noise *n, const uint8_t machine_private[KEY_LEN], const uint8_t control_public[KEY_LEN], uint16_t version,
-                     uint8_t initiation[NOISE_INITIATION_LEN])
+int gsi_noise_client(struct noise *n, const uint8_t machine_private[KEY_LEN], const uint8_t control_public[KEY_LEN],
+                     uint16_t version, uint8_t initiation[NOISE_INITIATION_LEN])
 {
     memset(n, 0, sizeof *n);
     n->state = NOISE_EXPECT_RESPONSE;

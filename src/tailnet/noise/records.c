@@ -1,4 +1,5 @@
-/* records.c: the messages of ts2021 cut from a byte stream, and the records of the open channel (tailnet-protocol.md 2.3 to 2.5). */
+/* records.c: the messages of ts2021 cut from a byte stream, and the records of the open channel (tailnet-protocol.md 2.3 to
+ * 2.5). */
 #include <errno.h>
 #include <string.h>
 
@@ -21,7 +22,10 @@ static void nonce_of(uint8_t nonce[NONCE_LEN], uint64_t counter)
 /* ---- receiving ---- */
 
 /* Where a message's type stands: the version is in front of an initiation. */
-static size_t head_len(const struct noise *n) { return n->state == NOISE_EXPECT_INITIATION ? 2 + NOISE_HEADER_LEN : NOISE_HEADER_LEN; }
+static size_t head_len(const struct noise *n)
+{
+    return n->state == NOISE_EXPECT_INITIATION ? 2 + NOISE_HEADER_LEN : NOISE_HEADER_LEN;
+}
 
 /* The length of the message that begins n->in, whose head is there; 0: no such message is due. */
 static size_t message_len(const struct noise *n)
