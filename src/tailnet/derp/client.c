@@ -18,17 +18,9 @@
 enum state { EXPECT_ANSWER, EXPECT_SERVER_KEY, EXPECT_SERVER_INFO, OPEN };
 
 enum {
-    PLACES = DERP_QUEUE + DERP_QUEUE_DISCO + 8, /* and some for frames that are no packets */
     REQUEST_MAX = 1024,
     SECOND = 1000000000,
     MS = 1000000,
-};
-
-/* A frame that waits. */
-struct place {
-    uint8_t *frame;
-    size_t n;
-    bool packet;
 };
 
 struct derp_client {
@@ -39,9 +31,7 @@ struct derp_client {
     struct derp_frames frames;
     char *http; /* the answer's head, while it comes */
     size_t http_n;
-    struct place place[PLACES];
-    int first, places, packets;
-    size_t sent; /* of the first place */
+    struct derp_outbox out;
     bool preferred, told_preferred;
     uint64_t heard_ns, began_ns;
     uint64_t ping_ns; /* 0: none waits */
@@ -52,51 +42,20 @@ struct derp_client {
 
 /* ---- what waits to be sent ---- */
 
-/* Room for a frame with a body of n bytes; NULL: none, or no memory. */
-static uint8_t *put_frame(struct derp_client *c, enum derp_type type, size_t n, bool packet)
-{
-    if (c->places == PLACES)
-        return NULL;
-    uint8_t *frame = OPENSSL_malloc(DERP_HEADER_LEN + n);
-    if (!frame)
-        return NULL;
-    gsi_derp_head(frame, type, n);
-    c->place[(c->first + c->places++) % PLACES] = (struct place){frame, DERP_HEADER_LEN + n, packet};
-    c->packets += packet;
-    return frame + DERP_HEADER_LEN;
-}
-
-size_t gsi_derp_output(struct derp_client *c, const uint8_t **p)
-{
-    if (!c->places)
-        return 0;
-    *p = c->place[c->first].frame + c->sent;
-    return c->place[c->first].n - c->sent;
-}
-
-static void drop_first(struct derp_client *c)
-{
-    c->packets -= c->place[c->first].packet;
-    OPENSSL_free(c->place[c->first].frame);
-    c->first = (c->first + 1) % PLACES;
-    c->places--;
-}
-
 static void tell_preferred(struct derp_client *c)
 {
-    uint8_t *body = c->state >= EXPECT_SERVER_INFO && c->preferred != c->told_preferred ? put_frame(c, DERP_NOTE_PREFERRED, 1, false) : NULL;
+    uint8_t *body = NULL;
+    if (c->state >= EXPECT_SERVER_INFO && c->preferred != c->told_preferred)
+        body = gsi_derp_outbox_frame(&c->out, DERP_NOTE_PREFERRED, 1, DERP_WHAT_OTHER);
     if (body)
         *body = c->told_preferred = c->preferred;
 }
 
+size_t gsi_derp_output(struct derp_client *c, const uint8_t **p) { return gsi_derp_outbox_output(&c->out, p); }
+
 void gsi_derp_sent(struct derp_client *c, size_t n)
 {
-    c->sent += n;
-    while (c->places && c->sent >= c->place[c->first].n) {
-        c->sent -= c->place[c->first].n;
-        c->stat.sent += c->place[c->first].packet;
-        drop_first(c);
-    }
+    gsi_derp_outbox_sent(&c->out, n, &c->stat.sent);
     tell_preferred(c); /* had there been no room before */
 }
 
@@ -118,12 +77,10 @@ static bool put_request(struct derp_client *c, const struct derp_options *o)
     bool other = o->ideal_node && is_plain(o->ideal_node, DERP_HOST_MAX);
     int n = snprintf(text, sizeof text, "GET /derp HTTP/1.1\r\nHost: %s\r\nUpgrade: DERP\r\nConnection: Upgrade\r\n%s%s%s\r\n", c->host,
                      other ? "Ideal-Node: " : "", other ? o->ideal_node : "", other ? "\r\n" : "");
-    uint8_t *frame = OPENSSL_malloc((size_t)n);
-    if (!frame)
-        return false;
-    memcpy(frame, text, (size_t)n);
-    c->place[c->places++] = (struct place){.frame = frame, .n = (size_t)n};
-    return true;
+    uint8_t *request = gsi_derp_outbox_put(&c->out, (size_t)n, DERP_WHAT_OTHER);
+    if (request)
+        memcpy(request, text, (size_t)n);
+    return request != NULL;
 }
 
 struct derp_client *gsi_derp_client_new(const struct derp_options *o, uint64_t now)
@@ -147,8 +104,7 @@ void gsi_derp_client_free(struct derp_client *c)
 {
     if (!c)
         return;
-    while (c->places)
-        drop_first(c);
+    gsi_derp_outbox_fini(&c->out);
     gsi_derp_frames_fini(&c->frames);
     OPENSSL_free(c->http);
     OPENSSL_clear_free(c, sizeof *c);
@@ -228,7 +184,7 @@ static int put_client_info(struct derp_client *c)
     gsi_json_put_bool(&o, "CanAckPings", true);
     gsi_json_put_close(&o);
     ssize_t n = gsi_json_out_end(&o);
-    uint8_t *body = n < 0 ? NULL : put_frame(c, DERP_CLIENT_INFO, KEY_LEN + XNONCE_LEN + BOX_OVERHEAD + (size_t)n, false);
+    uint8_t *body = n < 0 ? NULL : gsi_derp_outbox_frame(&c->out, DERP_CLIENT_INFO, KEY_LEN + XNONCE_LEN + BOX_OVERHEAD + (size_t)n, DERP_WHAT_OTHER);
     if (!body)
         return -ENOMEM;
     memcpy(body, c->node_public, KEY_LEN);
@@ -274,7 +230,7 @@ static int on_server_info(struct derp_client *c, struct reader r, uint64_t now, 
 
 static void on_ping(struct derp_client *c, const uint8_t *eight)
 {
-    uint8_t *body = put_frame(c, DERP_PONG, DERP_PING_LEN, false);
+    uint8_t *body = gsi_derp_outbox_frame(&c->out, DERP_PONG, DERP_PING_LEN, DERP_WHAT_OTHER);
     if (body) /* else the relay asks again, and more than a few unanswered ones are its own fault */
         memcpy(body, eight, DERP_PING_LEN);
 }
@@ -384,8 +340,9 @@ int gsi_derp_send(struct derp_client *c, const uint8_t key[KEY_LEN], const void 
         return -ENOTCONN;
     if (n > DERP_PACKET_MAX)
         return -EMSGSIZE;
-    bool room = c->packets < DERP_QUEUE + (disco ? DERP_QUEUE_DISCO : 0) && spend(c, KEY_LEN + n, now);
-    uint8_t *body = room ? put_frame(c, DERP_SEND_PACKET, KEY_LEN + n, true) : NULL;
+    enum derp_what what = disco ? DERP_WHAT_DISCO : DERP_WHAT_PACKET;
+    bool room = gsi_derp_outbox_has_room(&c->out, what) && spend(c, KEY_LEN + n, now);
+    uint8_t *body = room ? gsi_derp_outbox_frame(&c->out, DERP_SEND_PACKET, KEY_LEN + n, what) : NULL;
     if (!body) {
         c->stat.dropped++;
         return -EAGAIN;
@@ -404,7 +361,8 @@ void gsi_derp_prefer(struct derp_client *c, bool preferred)
 
 void gsi_derp_ping(struct derp_client *c, uint64_t now)
 {
-    uint8_t *body = c->state == OPEN && !c->ping_ns ? put_frame(c, DERP_PING, DERP_PING_LEN, false) : NULL;
+    bool may = c->state == OPEN && !c->ping_ns;
+    uint8_t *body = may ? gsi_derp_outbox_frame(&c->out, DERP_PING, DERP_PING_LEN, DERP_WHAT_OTHER) : NULL;
     if (!body)
         return;
     gsi_random(c->ping, DERP_PING_LEN);

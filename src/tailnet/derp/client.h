@@ -10,7 +10,7 @@
 #ifndef GSI_TAILNET_DERP_CLIENT_H
 #define GSI_TAILNET_DERP_CLIENT_H
 
-#include "tailnet/derp/frames.h"
+#include "tailnet/derp/outbox.h"
 
 #define DERP_READ_TIMEOUT (UINT64_C(120) * 1000000000) /* the relay says something each minute */
 #define DERP_PING_TIMEOUT (UINT64_C(5) * 1000000000)
@@ -18,8 +18,6 @@
 #define DERP_NEVER UINT64_MAX
 
 enum {
-    DERP_QUEUE = 32,         /* packets that wait to be sent */
-    DERP_QUEUE_DISCO = 8,    /* and so many more of path discovery, which may bring the peers off the relay */
     DERP_HTTP_MAX = 16 * 1024,
     DERP_HOST_MAX = 261,     /* name, colon, port */
 };

@@ -32,7 +32,8 @@ enum {
 /* IANA protocol numbers. */
 enum { PROTOCOL_ICMP = 1, PROTOCOL_TCP = 6, PROTOCOL_UDP = 17, PROTOCOL_ICMPV6 = 58, PROTOCOL_TSMP = 99, PROTOCOL_SCTP = 132 };
 
-enum { TCP_FIN = 0x01, TCP_SYN_BIT = 0x02, TCP_RST = 0x04, TCP_PSH = 0x08, TCP_ACK_BIT = 0x10, TCP_URG = 0x20 };
+/* struct packet's tcp_flags, as TCP's header has them. */
+enum { PACKET_FIN = 0x01, PACKET_SYN = 0x02, PACKET_RST = 0x04, PACKET_PSH = 0x08, PACKET_ACK = 0x10, PACKET_URG = 0x20 };
 
 struct packet {
     struct ip src, dst;
@@ -56,7 +57,7 @@ GS_MUST_USE int gsi_packet_parse(const uint8_t *in, size_t n, struct packet *out
 /* SYN without ACK: the packet that opens a connection. */
 static inline bool gsi_packet_is_syn(const struct packet *p)
 {
-    return p->protocol == PROTOCOL_TCP && !p->later_fragment && (p->tcp_flags & (TCP_SYN_BIT | TCP_ACK_BIT)) == TCP_SYN_BIT;
+    return p->protocol == PROTOCOL_TCP && !p->later_fragment && (p->tcp_flags & (PACKET_SYN | PACKET_ACK)) == PACKET_SYN;
 }
 /* ICMP of the packet's own family. */
 bool gsi_packet_is_icmp(const struct packet *p);
