@@ -285,6 +285,8 @@ static void thousands_of_peers_come_and_go(void **state)
     assert_null(more);
     for (size_t i = 0; i < MANY; i += 2)
         gsi_wireguard_remove(w, key[i]);
+    for (size_t i = 1; i < w->n; i++)
+        assert_true(w->heap[(i - 1) / 2]->due_ns <= w->heap[i]->due_ns && w->heap[i]->heap_at == i);
     for (size_t i = 1; i < MANY; i += 2) {
         assert_ok(gsi_wireguard_peer(w, key[i], &more));
         assert_ptr_equal(more, peer[i]);
@@ -333,6 +335,22 @@ static void peers_that_cannot_be_are_refused(void **state)
     struct wireguard *w = gsi_wireguard_new(&c, NULL);
     assert_code(gsi_wireguard_peer(w, zero, &p), GS_EINVALID);
     assert_null(p);
+    /* somebody who has our own key, or sends our own message back */
+    struct noise_self self;
+    struct noise_peer own;
+    struct noise_initiation i;
+    struct cookie_jar jar;
+    struct wg_source from = source_of(&world.bob);
+    struct wg_packet packet;
+    uint8_t m[INITIATION_LEN];
+    assert_ok(gsi_noise_self(&self, c.private_key));
+    assert_ok(gsi_noise_peer(&own, &self, self.public));
+    assert_ok(gsi_noise_initiate(&i, &self, &own, 1, (const uint8_t[STAMP_LEN]){1}, m));
+    assert_ok(gsi_cookie_jar(&jar, self.public));
+    assert_ok(gsi_cookie_stamp(&jar, m, sizeof m, world.now));
+    assert_int_equal(gsi_wireguard_feed(w, &from, m, sizeof m, world.now, &packet), WG_DROPPED);
+    assert_int_equal(gsi_wireguard_drops(w, WG_DROP_UNKNOWN), 1);
+    assert_int_equal(w->n, 0);
     gsi_wireguard_free(w);
 }
 

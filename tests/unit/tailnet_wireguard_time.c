@@ -192,6 +192,65 @@ static void never_two_initiations_within_5_s(void **state)
     assert_in_range(world.alice.initiations, 2, 3);
 }
 
+static void a_key_with_2_60_messages_renews_but_5_s_after_the_last_initiation(void **state)
+{
+    (void)state;
+    world_connect();
+    world.alice.peer->current->counter = REKEY_AFTER_MESSAGES;
+    node_say(&world.alice, 1);
+    world_run(5 * SECOND - 1);
+    assert_int_equal(world.alice.initiations, 1);
+    world_run(1);
+    assert_int_equal(world.alice.initiations, 2);
+    assert_int_equal(world.alice.sessions, 2);
+}
+
+static void only_an_initiator_renews_by_time(void **state)
+{
+    (void)state;
+    world_connect();
+    world_run(166 * SECOND);
+    world.alice.peer->current->initiator = false; /* so that it is Bob who might, on receiving */
+    node_say(&world.alice, 1);
+    world_run(0);
+    assert_int_equal(world.bob.last_seen, 1);
+    node_say(&world.bob, 1);
+    world_run(0);
+    assert_int_equal(world.alice.initiations, 1);
+    assert_int_equal(world.bob.initiations, 0);
+}
+
+static void timestamps_increase_when_the_clock_stands(void **state)
+{
+    (void)state;
+    struct wg_peer *p = peer_of(&world.alice);
+    uint8_t before[STAMP_LEN] = {0};
+    p->w->wall_ns = WALL + 980 * MS;
+    for (int i = 0; i < 200; i++) {
+        assert_int_equal(gsi_handshake_initiate(p, world.now), 0);
+        const uint8_t *s = p->stamp_sent;
+        uint32_t ns = (uint32_t)s[8] << 24 | (uint32_t)s[9] << 16 | (uint32_t)s[10] << 8 | s[11];
+        assert_true(memcmp(s, before, STAMP_LEN) > 0);
+        assert_true(ns < SECOND && ns % (1 << 24) == 0);
+        memcpy(before, s, STAMP_LEN);
+    }
+    assert_int_equal(before[7], (UINT64_C(0x400000000000000a) + WALL / SECOND + 4) & 255); /* 60 in a second */
+}
+
+static void more_data_means_another_keepalive(void **state)
+{
+    (void)state;
+    world_connect();
+    world_run(5 * SECOND);
+    node_say(&world.alice, 1);
+    world_run(5 * SECOND);
+    assert_int_equal(world.bob.keepalives, 1);
+    world_run(10 * SECOND);
+    assert_int_equal(world.bob.keepalives, 2);
+    world_run(60 * SECOND);
+    assert_int_equal(world.bob.keepalives, 2);
+}
+
 static void received_data_is_answered_by_a_keepalive_after_10_s(void **state)
 {
     (void)state;
@@ -253,6 +312,9 @@ static void simultaneous_initiations_both_come_to_an_end_at_once(void **state)
     assert_int_equal(world.bob.initiations, 1);
     assert_int_equal(world.bob.last_seen, 1);
     assert_int_equal(world.alice.last_seen, 2);
+    /* each stays with the younger, its own, and reads the other */
+    assert_true(world.alice.peer->current->initiator && world.bob.peer->current->initiator);
+    assert_true(world.alice.peer->previous && world.bob.peer->previous);
     talk(true, true, 600 * SECOND, 1 * SECOND);
     world_run(1 * SECOND);
     assert_int_equal(world.alice.packets, 601);
@@ -392,6 +454,10 @@ int main(void)
         IN_WORLD(keys_are_unusable_after_180_s_and_wiped),
         IN_WORLD(without_answer_it_tries_20_times_and_gives_up),
         IN_WORLD(never_two_initiations_within_5_s),
+        IN_WORLD(a_key_with_2_60_messages_renews_but_5_s_after_the_last_initiation),
+        IN_WORLD(only_an_initiator_renews_by_time),
+        IN_WORLD(timestamps_increase_when_the_clock_stands),
+        IN_WORLD(more_data_means_another_keepalive),
         IN_WORLD(received_data_is_answered_by_a_keepalive_after_10_s),
         IN_WORLD(data_without_any_answer_makes_a_new_handshake_after_15_s),
         IN_WORLD(all_keys_are_zero_after_540_s),
