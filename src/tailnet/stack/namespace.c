@@ -1,0 +1,242 @@
+/* namespace.c: namespace.h on Linux. The helper opens what must be opened inside; all else is done from here on what it opened, since
+ * who made the user namespace has every right in it. */
+#include "tailnet/stack/namespace.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <netinet/tcp.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <linux/netlink.h>
+
+#include "tailnet/stack/helper.h"
+#include "tailnet/stack/netlink.h"
+
+#define TUN_PATH "/dev/net/tun"
+#define TUN_NAME "tailnet0"
+#define CUBIC "cubic"
+
+enum { LO_INDEX = 1 /* in every namespace */ };
+
+struct namespace {
+    struct helper *helper;
+    int tun, netlink, fd;
+    int index;
+    unsigned offloads;
+    bool cubic_by_socket; /* the host lets new namespaces have others only */
+};
+
+_Static_assert((int)NAMESPACE_APART == (int)HELPER_APART && (int)NAMESPACE_AUTO == (int)HELPER_AUTO, "one list of ways");
+
+/* ---- settings ---- */
+
+/* A new namespace takes most of its settings from the host. Best effort: without /proc the network works as well. */
+static const struct {
+    const char *name, *value;
+} settings[] = {
+    {"ipv4/tcp_syncookies", "0"},     /* a cookie keeps no SYN: the connection would have no identity */
+    {"ipv4/tcp_orphan_retries", "1"}, /* what is left behind does not hold the namespace for minutes */
+    {"ipv4/ip_unprivileged_port_start", "0"},
+    {"ipv4/ip_forward", "0"},
+    {"ipv4/conf/all/rp_filter", "0"}, /* the node checks sources by their key */
+    {"ipv4/conf/default/rp_filter", "0"},
+    {"ipv4/conf/all/accept_redirects", "0"},
+    {"ipv4/conf/default/accept_redirects", "0"},
+    {"ipv4/conf/all/accept_source_route", "0"},
+    {"ipv6/conf/all/forwarding", "0"},
+    {"ipv6/conf/default/addr_gen_mode", "1"}, /* no link-local address */
+    {"ipv6/conf/default/router_solicitations", "0"},
+    {"ipv6/conf/default/accept_ra", "0"},
+    {"ipv6/conf/default/accept_redirects", "0"},
+};
+
+int gsi_namespace_sysctl(struct namespace *ns, const char *name, const char *value)
+{
+    char path[HELPER_PATH + 1];
+    if ((size_t)snprintf(path, sizeof path, "/proc/sys/net/%s", name) >= sizeof path)
+        return -ENAMETOOLONG;
+    int fd = gsi_helper_open(ns->helper, path, O_WRONLY);
+    if (fd < 0)
+        return fd;
+    ssize_t n = write(fd, value, strlen(value));
+    int e = n < 0 ? -errno : 0;
+    close(fd);
+    return e;
+}
+
+static void apply_settings(struct namespace *ns)
+{
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
+        if (gsi_namespace_sysctl(ns, settings[i].name, settings[i].value) < 0)
+            continue;
+    /* bbr, if the host has that, halves the rate. A congestion control outside tcp_allowed_congestion_control is set socket by socket. */
+    ns->cubic_by_socket = gsi_namespace_sysctl(ns, "ipv4/tcp_congestion_control", CUBIC) < 0;
+}
+
+/* ---- the TUN ---- */
+
+static int tun_failed(int e)
+{
+    switch (e) {
+    case -ENOENT:
+    case -ENXIO:
+    case -ENODEV:
+        return gs_fail(e, "open " TUN_PATH ": this machine has no TUN device: `modprobe tun`, then `mkdir -p /dev/net; mknod -m 0666 " TUN_PATH
+                          " c 10 200`; in a container `--device " TUN_PATH "`");
+    case -EACCES:
+        return gs_fail(e, "open " TUN_PATH ": this user may not: `chmod 0666 " TUN_PATH "` (it gives nobody a right in the host's network), "
+                          "or run as root");
+    case -EPERM:
+        return gs_fail(e, "open " TUN_PATH ": a device cgroup forbids it: start the container with `--device " TUN_PATH "`");
+    default:
+        return gs_fail(e, "open " TUN_PATH ": %s", gs_error_text(e));
+    }
+}
+
+static int attach_failed(int e)
+{
+    if (e == -EPERM)
+        return gs_fail(e, "ioctl TUNSETIFF: may not make a TUN device inside the namespace: a security module (AppArmor: "
+                          "kernel.apparmor_restrict_unprivileged_userns=1) takes the rights away; give the program a profile with `userns,`");
+    return gs_fail(e, "ioctl TUNSETIFF: no TUN device inside the namespace: %s", gs_error_text(e));
+}
+
+/* The most that the kernel grants. */
+static void ask_offloads(struct namespace *ns)
+{
+    static const unsigned wishes[] = {TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6, TUN_F_CSUM};
+    for (size_t i = 0; i < sizeof wishes / sizeof wishes[0]; i++)
+        if (ioctl(ns->tun, TUNSETOFFLOAD, (unsigned long)wishes[i]) == 0) {
+            ns->offloads = wishes[i];
+            return;
+        }
+}
+
+static int open_tun(struct namespace *ns)
+{
+    struct ifreq r = {.ifr_name = TUN_NAME, .ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR};
+    ns->tun = gsi_helper_open(ns->helper, TUN_PATH, O_RDWR | O_NONBLOCK);
+    if (ns->tun < 0)
+        return tun_failed(ns->tun);
+    if (ioctl(ns->tun, TUNSETIFF, &r) < 0)
+        return attach_failed(-errno);
+    ask_offloads(ns);
+    return 0;
+}
+
+/* ---- links ---- */
+
+static int open_links(struct namespace *ns, uint32_t mtu)
+{
+    struct ifreq r = {.ifr_name = TUN_NAME};
+    ns->netlink = gsi_helper_socket(ns->helper, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+    if (ns->netlink < 0)
+        return gs_fail(ns->netlink, "rtnetlink socket inside the namespace: %s", gs_error_text(ns->netlink));
+    ns->fd = ioctl(ns->netlink, SIOCGSKNS);
+    if (ns->fd < 0) {
+        int e = -errno;
+        return gs_fail(e, "ioctl SIOCGSKNS, the namespace's descriptor: %s", gs_error_text(e));
+    }
+    if (ioctl(ns->netlink, SIOCGIFINDEX, &r) < 0) {
+        int e = -errno;
+        return gs_fail(e, "ioctl SIOCGIFINDEX of " TUN_NAME ": %s", gs_error_text(e));
+    }
+    ns->index = r.ifr_ifindex;
+    int e = gsi_netlink_up(ns->netlink, LO_INDEX, 0, 0);
+    if (e < 0)
+        return gs_fail(e, "lo up inside the namespace: %s", gs_error_text(e));
+    e = gsi_netlink_up(ns->netlink, ns->index, mtu, NAMESPACE_QUEUE);
+    return e < 0 ? gs_fail(e, TUN_NAME " up with an MTU of %u: %s", (unsigned)mtu, gs_error_text(e)) : 0;
+}
+
+static int changed(int e, const char *what, const struct prefix *p, bool present)
+{
+    char text[ENDPOINT_TEXT];
+    if (e == 0)
+        return 0;
+    return gs_fail(e, "%s %s cannot be %s in the namespace: %s%s", what, gsi_ip_text(&p->ip, text), present ? "set" : "removed",
+                   gs_error_text(e), gsi_ip_is_v4(&p->ip) ? "" : "; IPv6 may be off on this machine (sysctl net.ipv6.conf.all.disable_ipv6, "
+                                                                 "kernel parameter ipv6.disable)");
+}
+
+int gsi_namespace_address(struct namespace *ns, const struct prefix *address, bool present)
+{
+    return changed(gsi_netlink_address(ns->netlink, ns->index, address, present), "address", address, present);
+}
+
+int gsi_namespace_route(struct namespace *ns, const struct prefix *to, bool present)
+{
+    return changed(gsi_netlink_route(ns->netlink, ns->index, to, present), "route to", to, present);
+}
+
+/* ---- open, close, sockets ---- */
+
+int gsi_namespace_open(struct namespace **out, const struct namespace_options *o)
+{
+    struct namespace *ns = OPENSSL_zalloc(sizeof *ns);
+    if (!ns)
+        return gs_fail(-ENOMEM, "no memory for a network namespace");
+    ns->tun = ns->netlink = ns->fd = -1;
+    int e = gsi_helper_start(&ns->helper, (enum helper_way)o->way);
+    if (e == 0) {
+        apply_settings(ns);
+        e = open_tun(ns);
+    }
+    if (e == 0)
+        e = open_links(ns, o->mtu ? o->mtu : NAMESPACE_MTU);
+    if (e == 0)
+        *out = ns;
+    else
+        gsi_namespace_close(ns);
+    return e;
+}
+
+static void close_if(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
+void gsi_namespace_close(struct namespace *ns)
+{
+    if (!ns)
+        return;
+    close_if(ns->tun);
+    close_if(ns->netlink);
+    close_if(ns->fd);
+    gsi_helper_stop(ns->helper);
+    OPENSSL_free(ns);
+}
+
+enum namespace_way gsi_namespace_way(const struct namespace *ns) { return (enum namespace_way)gsi_helper_way(ns->helper); }
+int gsi_namespace_tun(const struct namespace *ns) { return ns->tun; }
+int gsi_namespace_fd(const struct namespace *ns) { return ns->fd; }
+unsigned gsi_namespace_offloads(const struct namespace *ns) { return ns->offloads; }
+
+static bool is_tcp(int domain, int type, int protocol)
+{
+    bool stream = (type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP);
+    return stream && (domain == AF_INET || domain == AF_INET6);
+}
+
+int gsi_namespace_socket(struct namespace *ns, int domain, int type, int protocol)
+{
+    int fd = gsi_helper_socket(ns->helper, domain, type, protocol);
+    if (fd >= 0) {
+        if (ns->cubic_by_socket && is_tcp(domain, type, protocol))
+            (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, CUBIC, sizeof CUBIC - 1);
+        return fd;
+    }
+    if (fd == -EPIPE)
+        return gs_fail(fd, "the helper inside the tailnet's network was killed: stop the node and start it again");
+    if (fd == -ECHILD)
+        return gs_fail(fd, "this process was forked from the one that has the tailnet's network: after fork only exec is possible");
+    return gs_fail(fd, "socket(%d, %d, %d) inside the tailnet's network: %s", domain, type, protocol, gs_error_text(fd));
+}
