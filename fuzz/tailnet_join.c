@@ -1,5 +1,6 @@
-/* tailnet_join.c: packets one after the other, each behind a head of four bytes: its length, whether its checksums are made right first
- * (else nothing would ever be joined), padding. What comes out is exactly what went in: every payload once, in the order of its flow. */
+/* tailnet_join.c: packets one after the other, each behind a head of four bytes: its length, whether its checksums are made
+ * right first (else nothing would ever be joined), padding. What comes out is exactly what went in: every payload once, in the
+ * order of its flow. */
 #include "tailnet/stack/join.h"
 
 #include <errno.h>

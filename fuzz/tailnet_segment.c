@@ -1,5 +1,5 @@
-/* tailnet_segment.c: the first two bytes are the mtu, the rest is what a read of the TUN gave. Every packet that comes out must be whole
- * and, where its checksum was made here, right by a sum that is computed otherwise. */
+/* tailnet_segment.c: the first two bytes are the mtu, the rest is what a read of the TUN gave. Every packet that comes out
+ * must be whole and, where its checksum was made here, right by a sum that is computed otherwise. */
 #include "tailnet/stack/segment.h"
 
 #include <linux/virtio_net.h>

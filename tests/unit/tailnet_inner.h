@@ -1,5 +1,5 @@
-/* tailnet_inner.h: inner packets for tests, built field by field from a description; the naive side of the data plane's properties.
- * Shares no code with src/tailnet/stack: its checksum adds 16 bits at a time, in network order. */
+/* tailnet_inner.h: inner packets for tests, built field by field from a description; the naive side of the data plane's
+ * properties. Shares no code with src/tailnet/stack: its checksum adds 16 bits at a time, in network order. */
 #ifndef TAILNET_INNER_H
 #define TAILNET_INNER_H
 

@@ -1,5 +1,5 @@
-/* Joining of inner packets: what segmentation cut comes back whole; nothing is lost, changed or put out of order; nothing unverified is
- * marked as verified. */
+/* Joining of inner packets: what segmentation cut comes back whole; nothing is lost, changed or put out of order; nothing
+ * unverified is marked as verified. */
 #include <errno.h>
 
 #include "tailnet/stack/join.h"
@@ -169,7 +169,10 @@ static size_t check_write(struct log *logs, const struct virtio_net_hdr *v, size
             bool plain = (l->packet[l->out].flags & ~8) == 16 && l->packet[l->out].n > 0;
             bool last = at + l->packet[l->out].n == bytes;
             assert_true(plain && l->packet[l->out].seq == s.seq + (uint32_t)at && l->packet[l->out].window == s.window);
-            assert_true(last ? l->packet[l->out].n <= v->gso_size : l->packet[l->out].n == v->gso_size && !(l->packet[l->out].flags & 8));
+            if (last)
+                assert_true(l->packet[l->out].n <= v->gso_size);
+            else
+                assert_true(l->packet[l->out].n == v->gso_size && !(l->packet[l->out].flags & 8));
         }
         s.flags |= l->packet[l->out].flags & 8;
         pattern_fill(payload + at, l->packet[l->out].n, l->packet[l->out].seq, 0);

@@ -1,6 +1,7 @@
 /* runner: tsan, timeout 240
  *
- * The private namespace as a resource: made in each way, gone without a trace however it ends, and refused with cause and cure. */
+ * The private namespace as a resource: made in each way, gone without a trace however it ends, and refused with cause and
+ * cure. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -40,7 +41,10 @@ static uint64_t cookie(int fd)
     return c;
 }
 
-static uint64_t cookie_of(struct namespace *ns) { return cookie((int)assert_ok(gsi_namespace_socket(ns, AF_INET, SOCK_DGRAM, 0))); }
+static uint64_t cookie_of(struct namespace *ns)
+{
+    return cookie((int)assert_ok(gsi_namespace_socket(ns, AF_INET, SOCK_DGRAM, 0)));
+}
 
 struct task {
     int pid, parent;
@@ -377,6 +381,9 @@ static void forbidden_namespaces_are_told(void **state)
 static void an_exhausted_limit_is_told(void **state)
 {
     (void)state;
+#ifdef STACK_TSAN
+    skip_because("a process of several threads, as this build's is, cannot enter a user namespace");
+#endif
     refused("limit", "enospc", "unshare(CLONE_NEWNET)", "user.max_net_namespaces");
 }
 
@@ -469,7 +476,7 @@ int main(int argc, char **argv)
         return SETUP_FAILED;
     if (geteuid() == 0)
         ways[n_ways++] = NAMESPACE_THREAD;
-#ifndef STACK_SANITIZED
+#ifndef STACK_TSAN
     ways[n_ways++] = NAMESPACE_SHARED;
 #endif
     ways[n_ways++] = NAMESPACE_APART;

@@ -1,4 +1,5 @@
-/* tailnet_nobody.h: the running test program once more, as nobody, with a /dev/net/tun of mode 0666 in a mount namespace of its own. */
+/* tailnet_nobody.h: the running test program once more, as nobody, with a /dev/net/tun of mode 0666 in a mount namespace of
+ * its own. */
 #ifndef TAILNET_NOBODY_H
 #define TAILNET_NOBODY_H
 
@@ -15,10 +16,18 @@
 
 #include "support.h"
 
-#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+/* Both are passed over by AUTO's second way; AddressSanitizer bears it when asked for, ThreadSanitizer takes that clone for a
+ * fork. */
+#if defined __SANITIZE_ADDRESS__
 #define STACK_SANITIZED 1
+#elif defined __SANITIZE_THREAD__
+#define STACK_SANITIZED 1
+#define STACK_TSAN 1
 #elif defined __has_feature
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#if __has_feature(thread_sanitizer)
+#define STACK_SANITIZED 1
+#define STACK_TSAN 1
+#elif __has_feature(address_sanitizer)
 #define STACK_SANITIZED 1
 #endif
 #endif

@@ -1,4 +1,5 @@
-/* Segmentation of what the TUN gives: each packet is byte for byte what a builder makes field by field; what no kernel makes is refused. */
+/* Segmentation of what the TUN gives: each packet is byte for byte what a builder makes field by field; what no kernel makes
+ * is refused. */
 #include <errno.h>
 
 #include "tailnet/stack/segment.h"
@@ -125,7 +126,8 @@ static void a_packet_that_needs_a_checksum_gets_it(void **state)
         size_t n = rng_below(&r, 1200);
         pattern_fill(payload, n, (uint64_t)k, 0);
         bool udp = rng_below(&r, 2);
-        struct virtio_net_hdr v = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = (uint16_t)inner_ip(&s), .csum_offset = udp ? 6 : 16};
+        struct virtio_net_hdr v = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = (uint16_t)inner_ip(&s),
+                                   .csum_offset = udp ? 6 : 16};
         memcpy(tun, &v, sizeof v);
         size_t size = (udp ? naive_udp : naive_tcp)(&s, tun + SEGMENT_VNET, payload, n, INNER_PSEUDO);
         struct segments g;
@@ -279,7 +281,9 @@ static void a_checksum_outside_the_packet_is_refused(void **state)
     size_t n = SEGMENT_VNET + naive_udp(&s, tun + SEGMENT_VNET, payload, 10, INNER_PSEUDO);
     struct segments g;
     assert_ok(gsi_segments_init(&g, tun, n, MTU));
-    static const struct { uint16_t start, offset; } bad[] = {{0, 6}, {19, 6}, {20, 17}, {20, 18}, {20, 0xffff}, {20, 0xfffe}, {37, 0}, {38, 0}, {39, 0}, {0xffff, 0xffff}, {0xffff, 0}};
+    static const struct { uint16_t start, offset; } bad[] = {
+        {0, 6}, {19, 6}, {20, 17}, {20, 18}, {20, 0xffff}, {20, 0xfffe},
+        {37, 0}, {38, 0}, {39, 0}, {0xffff, 0xffff}, {0xffff, 0}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         v.csum_start = bad[i].start;
         v.csum_offset = bad[i].offset;

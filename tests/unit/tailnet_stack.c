@@ -1,7 +1,7 @@
 /* runner: tsan, timeout 240
  *
- * The kernel's TCP and UDP through two private namespaces, as root and as nobody, in each way that the build allows; and that none of
- * it goes by the host. */
+ * The kernel's TCP and UDP through two private namespaces, as root and as nobody, in each way that the build allows; and that
+ * none of it goes by the host. */
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/if_ether.h>
@@ -107,7 +107,8 @@ static void move_both_ways(struct pair *p, bool v6, size_t n)
     int fd[2];
     pthread_t thread[4];
     connected(p, v6, fd);
-    struct flow f[4] = {{.fd = fd[0], .seed = 1, .n = n}, {.fd = fd[1], .seed = 2, .n = n}, {.fd = fd[1], .seed = 1}, {.fd = fd[0], .seed = 2}};
+    struct flow f[4] = {{.fd = fd[0], .seed = 1, .n = n}, {.fd = fd[1], .seed = 2, .n = n}, {.fd = fd[1], .seed = 1},
+                        {.fd = fd[0], .seed = 2}};
     for (int i = 0; i < 4; i++)
         assert_int_equal(pthread_create(&thread[i], NULL, i < 2 ? send_all : receive_all, &f[i]), 0);
     for (int i = 0; i < 4; i++)
@@ -290,7 +291,8 @@ static void nothing_goes_by_the_host(void **state)
 
     int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(0x7f4d4d01)};
-    assert_int_equal(bind(control, (struct sockaddr *)&(struct sockaddr_in){.sin_family = AF_INET, .sin_addr = at.sin_addr}, sizeof at), 0);
+    struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr = at.sin_addr};
+    assert_int_equal(bind(control, (struct sockaddr *)&from, sizeof from), 0);
     assert_int_equal(sendto(control, "x", 1, 0, (struct sockaddr *)&at, sizeof at), 1);
     int seen = 0;
     assert_until((seen += tap_count(tap)) > 0, 5000);
@@ -315,13 +317,14 @@ static void every_socket_is_inside_its_own_namespace(void **state)
         int host = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         uint64_t side[2];
         for (int k = 0; k < SIDES; k++) {
-            static const struct { int domain, type; } kinds[] = {{AF_INET, SOCK_STREAM}, {AF_INET6, SOCK_STREAM}, {AF_INET, SOCK_DGRAM},
-                                                                 {AF_INET6, SOCK_DGRAM}, {AF_UNIX, SOCK_STREAM}, {AF_INET, SOCK_RAW}};
+            static const struct { int domain, type, protocol; } kinds[] = {
+                {AF_INET, SOCK_STREAM, 0}, {AF_INET6, SOCK_STREAM, 0}, {AF_INET, SOCK_DGRAM, 0},
+                {AF_INET6, SOCK_DGRAM, 0}, {AF_UNIX, SOCK_STREAM, 0}, {AF_INET, SOCK_RAW, IPPROTO_UDP}};
             int first = inside(&p, k, false, SOCK_STREAM);
             side[k] = cookie(first);
             close(first);
             for (size_t s = 0; s < sizeof kinds / sizeof kinds[0]; s++) {
-                int fd = (int)assert_ok(gsi_namespace_socket(p.ns[k], kinds[s].domain, kinds[s].type, kinds[s].type == SOCK_RAW ? IPPROTO_UDP : 0));
+                int fd = (int)assert_ok(gsi_namespace_socket(p.ns[k], kinds[s].domain, kinds[s].type, kinds[s].protocol));
                 assert_true(cookie(fd) == side[k]);
                 close(fd);
             }
@@ -339,7 +342,7 @@ int main(int argc, char **argv)
         become_nobody(true), root = false;
     if (root)
         ways[n_ways++] = NAMESPACE_THREAD;
-#ifndef STACK_SANITIZED
+#ifndef STACK_TSAN
     ways[n_ways++] = NAMESPACE_SHARED;
 #endif
     ways[n_ways++] = NAMESPACE_APART;

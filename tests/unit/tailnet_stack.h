@@ -1,4 +1,5 @@
-/* tailnet_stack.h: two namespaces with a pump between their TUNs: read, segment, join, write. What a node is, without the tunnel. */
+/* tailnet_stack.h: two namespaces with a pump between their TUNs: read, segment, join, write. What a node is, without the
+ * tunnel. */
 #ifndef TAILNET_STACK_H
 #define TAILNET_STACK_H
 
@@ -101,7 +102,8 @@ static inline void *pair_main(void *arg)
 {
     struct pair *p = arg;
     for (;;) {
-        struct pollfd fds[] = {{gsi_namespace_tun(p->ns[0]), POLLIN, 0}, {gsi_namespace_tun(p->ns[1]), POLLIN, 0}, {p->stop, POLLIN, 0}};
+        struct pollfd fds[] = {{gsi_namespace_tun(p->ns[0]), POLLIN, 0}, {gsi_namespace_tun(p->ns[1]), POLLIN, 0},
+                               {p->stop, POLLIN, 0}};
         (void)poll(fds, 3, -1);
         if (fds[2].revents)
             return NULL;

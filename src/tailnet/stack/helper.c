@@ -1,8 +1,9 @@
 /* helper.c: helper.h on Linux.
  *
- * SHARED is one clone(CLONE_VM | CLONE_FILES | CLONE_NEWUSER | CLONE_NEWNET): legal in a process of many threads, since the task is a
- * thread group of its own. It borrows the thread-local memory of its parent, so it may call nothing of libc: only raw system calls, and
- * no code that a sanitizer has added to. Its exit signal is 0: a waitpid(-1) of the host's does not see it.
+ * SHARED is one clone(CLONE_VM | CLONE_FILES | CLONE_NEWUSER | CLONE_NEWNET): legal in a process of many threads, since the
+ * task is a thread group of its own. It borrows the thread-local memory of its parent, so it may call nothing of libc: only
+ * raw system calls, and no code that a sanitizer has added to. Its exit signal is 0: a waitpid(-1) of the host's does not see
+ * it.
  */
 #include "tailnet/stack/helper.h"
 
@@ -284,8 +285,9 @@ static int start_failed(const struct helper *h)
     case -EPERM:
         if (!h->cloned)
             return gs_fail(e, "%s: making a network namespace as root takes CAP_SYS_ADMIN", step);
-        return gs_fail(e, "%s: may not make a network namespace. A container's seccomp profile, a chroot or a sysctl (kernel.unprivileged_userns_clone=0, "
-                          "kernel.apparmor_restrict_unprivileged_userns=1) forbids it: allow user namespaces there, or add CAP_SYS_ADMIN", step);
+        return gs_fail(e, "%s: may not make a network namespace. A container's seccomp profile, a chroot or a sysctl "
+                          "(kernel.unprivileged_userns_clone=0, kernel.apparmor_restrict_unprivileged_userns=1) forbids it: "
+                          "allow user namespaces there, or add CAP_SYS_ADMIN", step);
     case -ENOSPC:
     case -EUSERS:
         return gs_fail(e, "%s: no more namespaces: raise sysctl user.max_net_namespaces and user.max_user_namespaces", step);

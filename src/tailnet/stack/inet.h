@@ -54,7 +54,8 @@ static inline void put32(uint8_t *p, uint32_t v)
     put16(p + 2, v);
 }
 
-/* The checksum's sum is kept in the machine's byte order, since that commutes (RFC 1071 §2B), and in 64 bits with the carry put back. */
+/* The checksum's sum is kept in the machine's byte order, since that commutes (RFC 1071 §2B), and in 64 bits with the carry
+ * put back. */
 static inline uint64_t sum_add(uint64_t sum, uint64_t v)
 {
     sum += v;

@@ -26,7 +26,9 @@ static bool same_flow(const struct join_group *g, const struct candidate *c)
     const uint8_t *p = first_of(g);
     if (g->v6 != c->h.v6 || memcmp(p + g->transport, c->p + c->h.transport, 4) != 0)
         return false;
-    return g->v6 ? memcmp(p + IPV6_ADDRESSES, c->p + IPV6_ADDRESSES, 32) == 0 : memcmp(p + IPV4_ADDRESSES, c->p + IPV4_ADDRESSES, 8) == 0;
+    if (g->v6)
+        return memcmp(p + IPV6_ADDRESSES, c->p + IPV6_ADDRESSES, 32) == 0;
+    return memcmp(p + IPV4_ADDRESSES, c->p + IPV4_ADDRESSES, 8) == 0;
 }
 
 static struct join_group *flow_of(struct join *j, const struct candidate *c)

@@ -1,7 +1,8 @@
 /* join.h: inner packets that came through a tunnel, joined for the TUN: consecutive segments of a TCP flow become one write.
  *
- * The kernel trusts a packet that says NEEDS_CSUM, so a packet is joined only after its own checksum was verified; one that is wrong
- * goes alone and unmarked, and the kernel drops and counts it. Payloads are not copied: what is joined is an iovec into the packets.
+ * The kernel trusts a packet that says NEEDS_CSUM, so a packet is joined only after its own checksum was verified; one that is
+ * wrong goes alone and unmarked, and the kernel drops and counts it. Payloads are not copied: what is joined is an iovec into
+ * the packets.
  *
  *     for (each packet that the filter let through) {
  *         (void)gsi_join_feed(join, packet, n);
@@ -47,9 +48,9 @@ struct join {
 
 void gsi_join_init(struct join *j);
 
-/* Takes a packet of n bytes, padding behind it allowed (its header says how long it is). It is borrowed, and its headers may be
- * changed, until gsi_join_next has answered false after a flush. 0; GS_EINVALID: no IP packet, dropped; -ENOBUFS: next was not called
- * until it answered false, and nothing was taken. */
+/* Takes a packet of n bytes, padding behind it allowed (its header says how long it is). It is borrowed, and its headers may
+ * be changed, until gsi_join_next has answered false after a flush. 0; GS_EINVALID: no IP packet, dropped; -ENOBUFS: next was
+ * not called until it answered false, and nothing was taken. */
 GS_MUST_USE int gsi_join_feed(struct join *j, uint8_t *packet, size_t n);
 
 struct joined {

@@ -1,5 +1,5 @@
-/* namespace.c: namespace.h on Linux. The helper opens what must be opened inside; all else is done from here on what it opened, since
- * who made the user namespace has every right in it. */
+/* namespace.c: namespace.h on Linux. The helper opens what must be opened inside; all else is done from here on what it
+ * opened, since who made the user namespace has every right in it. */
 #include "tailnet/stack/namespace.h"
 
 #include <errno.h>
@@ -76,7 +76,8 @@ static void apply_settings(struct namespace *ns)
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
         if (gsi_namespace_sysctl(ns, settings[i].name, settings[i].value) < 0)
             continue;
-    /* bbr, if the host has that, halves the rate. A congestion control outside tcp_allowed_congestion_control is set socket by socket. */
+    /* bbr, if the host has that, halves the rate. A congestion control outside tcp_allowed_congestion_control is set socket by
+     * socket. */
     ns->cubic_by_socket = gsi_namespace_sysctl(ns, "ipv4/tcp_congestion_control", CUBIC) < 0;
 }
 
@@ -88,11 +89,11 @@ static int tun_failed(int e)
     case -ENOENT:
     case -ENXIO:
     case -ENODEV:
-        return gs_fail(e, "open " TUN_PATH ": this machine has no TUN device: `modprobe tun`, then `mkdir -p /dev/net; mknod -m 0666 " TUN_PATH
-                          " c 10 200`; in a container `--device " TUN_PATH "`");
+        return gs_fail(e, "open " TUN_PATH ": this machine has no TUN device: `modprobe tun`, then `mkdir -p /dev/net; "
+                          "mknod -m 0666 " TUN_PATH " c 10 200`; in a container `--device " TUN_PATH "`");
     case -EACCES:
-        return gs_fail(e, "open " TUN_PATH ": this user may not: `chmod 0666 " TUN_PATH "` (it gives nobody a right in the host's network), "
-                          "or run as root");
+        return gs_fail(e, "open " TUN_PATH ": this user may not: `chmod 0666 " TUN_PATH "` (it gives nobody a right in "
+                          "the host's network), or run as root");
     case -EPERM:
         return gs_fail(e, "open " TUN_PATH ": a device cgroup forbids it: start the container with `--device " TUN_PATH "`");
     default:
@@ -104,14 +105,16 @@ static int attach_failed(int e)
 {
     if (e == -EPERM)
         return gs_fail(e, "ioctl TUNSETIFF: may not make a TUN device inside the namespace: a security module (AppArmor: "
-                          "kernel.apparmor_restrict_unprivileged_userns=1) takes the rights away; give the program a profile with `userns,`");
+                          "kernel.apparmor_restrict_unprivileged_userns=1) takes the rights away; give the program a profile "
+                          "with `userns,`");
     return gs_fail(e, "ioctl TUNSETIFF: no TUN device inside the namespace: %s", gs_error_text(e));
 }
 
 /* The most that the kernel grants. */
 static void ask_offloads(struct namespace *ns)
 {
-    static const unsigned wishes[] = {TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6, TUN_F_CSUM};
+    static const unsigned tso = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
+    const unsigned wishes[] = {tso | TUN_F_TSO_ECN, tso, TUN_F_CSUM};
     for (size_t i = 0; i < sizeof wishes / sizeof wishes[0]; i++)
         if (ioctl(ns->tun, TUNSETOFFLOAD, (unsigned long)wishes[i]) == 0) {
             ns->offloads = wishes[i];
@@ -161,9 +164,9 @@ static int changed(int e, const char *what, const struct prefix *p, bool present
     char text[ENDPOINT_TEXT];
     if (e == 0)
         return 0;
+    const char *hint = gsi_ip_is_v4(&p->ip) ? "" : "; IPv6 may be off on this machine (kernel parameter ipv6.disable)";
     return gs_fail(e, "%s %s cannot be %s in the namespace: %s%s", what, gsi_ip_text(&p->ip, text), present ? "set" : "removed",
-                   gs_error_text(e), gsi_ip_is_v4(&p->ip) ? "" : "; IPv6 may be off on this machine (sysctl net.ipv6.conf.all.disable_ipv6, "
-                                                                 "kernel parameter ipv6.disable)");
+                   gs_error_text(e), hint);
 }
 
 int gsi_namespace_address(struct namespace *ns, const struct prefix *address, bool present)
@@ -237,6 +240,7 @@ int gsi_namespace_socket(struct namespace *ns, int domain, int type, int protoco
     if (fd == -EPIPE)
         return gs_fail(fd, "the helper inside the tailnet's network was killed: stop the node and start it again");
     if (fd == -ECHILD)
-        return gs_fail(fd, "this process was forked from the one that has the tailnet's network: after fork only exec is possible");
+        return gs_fail(fd, "this process was forked from the one that has the tailnet's network: after fork only exec is "
+                           "possible");
     return gs_fail(fd, "socket(%d, %d, %d) inside the tailnet's network: %s", domain, type, protocol, gs_error_text(fd));
 }

@@ -1,7 +1,7 @@
 /* namespace.h: a private network namespace with a TUN device, in which the kernel's own TCP/IP works for the tailnet.
  *
- * Without root: nothing outside this process changes, nothing of it is visible to others, and when the process ends, however it ends,
- * all of it is gone. Several may stand side by side.
+ * Without root: nothing outside this process changes, nothing of it is visible to others, and when the process ends, however
+ * it ends, all of it is gone. Several may stand side by side.
  *
  *     struct namespace *ns;
  *     if (gsi_namespace_open(&ns, &(struct namespace_options){0}) < 0)
@@ -10,9 +10,10 @@
  *     gsi_namespace_route(ns, &tailnet, true);                // 100.64.0.0/10
  *     int fd = gsi_namespace_socket(ns, AF_INET, SOCK_STREAM, 0);
  *
- * The node moves packets: it reads gsi_namespace_tun (segment.h) and writes it (join.h). A socket from here never sends by the host, and
- * stays valid, though mute, after close: abort the sockets (linger 0) first, then close, since a socket that still has something to
- * send holds the kernel's part of the namespace for a while. Sockets may be made from any thread, the rest is one thread's.
+ * The node moves packets: it reads gsi_namespace_tun (segment.h) and writes it (join.h). A socket from here never sends by the
+ * host, and stays valid, though mute, after close: abort the sockets (linger 0) first, then close, since a socket that still
+ * has something to send holds the kernel's part of the namespace for a while. Sockets may be made from any thread, the rest is
+ * one thread's.
  */
 #ifndef GSI_TAILNET_NAMESPACE_H
 #define GSI_TAILNET_NAMESPACE_H
@@ -41,8 +42,8 @@ struct namespace_options {
 /* Takes about a millisecond. Codes of the kernel's with a detail that begins with the step that failed and ends with a cure:
  * -EPERM, -ENOSPC (no namespace), -ENOENT, -EACCES, -EPERM (no /dev/net/tun), … ; GS_ESYSLIMIT, -ENOMEM. */
 GS_MUST_USE int gsi_namespace_open(struct namespace **out, const struct namespace_options *options);
-/* Takes it, NULL is nothing. The TUN goes and the helper ends; no process and no thread is left. In a child of fork it frees memory and
- * descriptors only: the namespace stays the parent's. */
+/* Takes it, NULL is nothing. The TUN goes and the helper ends; no process and no thread is left. In a child of fork it frees
+ * memory and descriptors only: the namespace stays the parent's. */
 void gsi_namespace_close(struct namespace *ns);
 
 enum namespace_way gsi_namespace_way(const struct namespace *ns);
@@ -53,13 +54,13 @@ int gsi_namespace_fd(const struct namespace *ns);
 /* TUN_F_ bits that the kernel granted; 0: it segments by itself. */
 unsigned gsi_namespace_offloads(const struct namespace *ns);
 
-/* An own address or a route into the TUN appears or vanishes; twice is no error. An address of fewer than all bits brings its route.
- * -EOPNOTSUPP, -EACCES (IPv6 is off on this machine) and other codes of rtnetlink, with a detail. */
+/* An own address or a route into the TUN appears or vanishes; twice is no error. An address of fewer than all bits brings its
+ * route. -EOPNOTSUPP, -EACCES (IPv6 is off on this machine) and other codes of rtnetlink, with a detail. */
 GS_MUST_USE int gsi_namespace_address(struct namespace *ns, const struct prefix *address, bool present);
 GS_MUST_USE int gsi_namespace_route(struct namespace *ns, const struct prefix *to, bool present);
 
-/* socket(2) inside, with SOCK_CLOEXEC; the caller's. type may hold SOCK_NONBLOCK. -errno with a detail; -EPIPE: the helper was killed;
- * -ECHILD: in a child of fork. */
+/* socket(2) inside, with SOCK_CLOEXEC; the caller's. type may hold SOCK_NONBLOCK. -errno with a detail; -EPIPE: the helper was
+ * killed; -ECHILD: in a child of fork. */
 GS_MUST_USE int gsi_namespace_socket(struct namespace *ns, int domain, int type, int protocol);
 /* Writes a file below /proc/sys/net of the namespace: ("ipv4/tcp_rmem", "4096 131072 8388608"). -errno. */
 GS_MUST_USE int gsi_namespace_sysctl(struct namespace *ns, const char *name, const char *value);

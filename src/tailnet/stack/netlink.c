@@ -85,7 +85,8 @@ static struct form form_of(const struct prefix *p)
     return (struct form){AF_INET6, p->bits, p->ip.b, IP_LEN};
 }
 
-/* Without duplicate address detection, as nobody else can be there; with less than all bits, the kernel adds the prefix's route. */
+/* Without duplicate address detection, as nobody else can be there; with less than all bits, the kernel adds the prefix's
+ * route. */
 int gsi_netlink_address(int fd, int index, const struct prefix *p, bool present)
 {
     struct message m;

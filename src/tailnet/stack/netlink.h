@@ -1,5 +1,5 @@
-/* netlink.h: links, addresses and routes of the namespace that an rtnetlink socket belongs to (rtnetlink(7)). Not for other folders.
- * Each call is one request and its answer: 0 or -errno. fd: AF_NETLINK, NETLINK_ROUTE. */
+/* netlink.h: links, addresses and routes of the namespace that an rtnetlink socket belongs to (rtnetlink(7)). Not for other
+ * folders. Each call is one request and its answer: 0 or -errno. fd: AF_NETLINK, NETLINK_ROUTE. */
 #ifndef GSI_TAILNET_NETLINK_H
 #define GSI_TAILNET_NETLINK_H
 
