@@ -9,7 +9,7 @@
 
 #include "tailnet/filter/draft.h"
 
-enum { TABLE_FIRST = 1024, PORT_WORK_MAX = 1 << 23 };
+enum { TABLE_FIRST = 64, PORT_WORK_MAX = 1 << 23 };
 
 static const uint32_t OWN_MARK = UINT32_MAX; /* an event of an own span */
 
@@ -223,13 +223,21 @@ static void begin_sets(struct draft *d)
     (void)set_number(d); /* the empty one is 0 */
 }
 
+static bool has_protocol(const struct protocols *p, uint32_t number) { return p->bits[number / FILTER_WORD_BITS] >> number % FILTER_WORD_BITS & 1; }
+
 static void make_protocol_sets(struct draft *d, struct rules *out)
 {
     const struct protocols *protocols = d->protocols.p;
+    struct protocols used = {{0}};
+    for (uint32_t i = 0; i < d->protocols.n; i++)
+        for (size_t k = 0; k < sizeof used.bits / sizeof *used.bits; k++)
+            used.bits[k] |= protocols[i].bits[k];
     for (uint32_t p = 0; p < FILTER_PROTOCOLS && !d->error; p++) {
+        if (!has_protocol(&used, p))
+            continue; /* the empty set */
         set_clear(d);
         for (uint32_t i = 0; i < d->protocols.n; i++)
-            if (protocols[i].bits[p / FILTER_WORD_BITS] >> p % FILTER_WORD_BITS & 1)
+            if (has_protocol(&protocols[i], p))
                 set_add(d, i);
         out->protocols[p] = set_number(d);
     }
