@@ -71,8 +71,9 @@ static struct rules *compile(const struct rule_text *text, size_t n)
     for (size_t i = 0; i < n; i++) {
         capability[i] = (struct filter_capability){text[i].destination.ip, &text[i].source, i % 2};
         grants[i] = (struct filter_grant){&text[i].destination.ip, 1, &capability[i], 1};
-        rules[i] = (struct filter_rule){.sources = &text[i].source, .n_sources = 1, .destinations = &text[i].destination, .n_destinations = 1,
-            .protocols = &text[i].protocol, .n_protocols = text[i].protocol >= 0, .grants = &grants[i], .n_grants = text[i].grant};
+        rules[i] = (struct filter_rule){.sources = &text[i].source, .n_sources = 1, .destinations = &text[i].destination,
+            .n_destinations = 1, .protocols = &text[i].protocol, .n_protocols = text[i].protocol >= 0, .grants = &grants[i],
+            .n_grants = text[i].grant};
     }
     struct filter_list list = {rules, n};
     if (gsi_rules_compile(own, OWN, &list, 1, &out, NULL) < 0)
@@ -119,7 +120,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t n)
         struct packet p;
         size_t len = *in++;
         len = len < (size_t)(end - in) ? len : (size_t)(end - in);
-        enum verdict v = gsi_filter_in(f, in, len, packets % 4 == 3 ? FILTER_JAILED : 0, &p), lone = gsi_filter_in(f, in, len, FILTER_JAILED, &p);
+        enum verdict v = gsi_filter_in(f, in, len, packets % 4 == 3 ? FILTER_JAILED : 0, &p);
+        enum verdict lone = gsi_filter_in(f, in, len, FILTER_JAILED, &p);
         must(v < VERDICTS && v != PASS_OUT && v != DROP_SHIELDS_UP && (v == PASS_KEEPALIVE) == (len == 0));
         must(lone == (v == PASS_RULE || v == DROP_NO_RULE ? DROP_JAILED : v));
         if (packets % 4 != 3 && (v == PASS_RULE || v == DROP_NO_RULE))

@@ -38,7 +38,8 @@ static void nothing_passes_before_the_first_rules_and_with_empty_ones(void **sta
     struct filter *f;
     struct rules *r;
     struct packet p;
-    struct sent syn = packet("100.64.0.2", "100.64.0.1", 6, 80), ack = syn, tsmp = packet("100.64.0.2", "100.64.0.1", 99, 0), later = syn;
+    struct sent syn = packet("100.64.0.2", "100.64.0.1", 6, 80), ack = syn, tsmp = packet("100.64.0.2", "100.64.0.1", 99, 0),
+        later = syn;
     ack.flags = 0x10;
     later.fragment = 2;
     assert_ok(gsi_filter_new(&f, NULL, NULL));
@@ -66,20 +67,23 @@ static void nothing_passes_before_the_first_rules_and_with_empty_ones(void **sta
 static void ports_and_addresses_hold_at_their_ends(void **state)
 {
     (void)state;
-    struct line lines[] = {line("100.64.0.4-100.64.0.6", "100.64.0.1", 80, 82), line("::/0", "*", 0, 65535), line("255.255.255.255", "*", 65535, 65535)};
+    struct line lines[] = {line("100.64.0.4-100.64.0.6", "100.64.0.1", 80, 82), line("::/0", "*", 0, 65535),
+        line("255.255.255.255", "*", 65535, 65535)};
     struct filter *f = filter_of(lines, 3);
     static const struct {
         const char *src;
         unsigned port;
         bool passes;
     } rows[] = {{"100.64.0.3", 81, 0}, {"100.64.0.4", 80, 1}, {"100.64.0.6", 82, 1}, {"100.64.0.7", 81, 0}, {"100.64.0.5", 79, 0},
-                {"100.64.0.5", 83, 0}, {"255.255.255.255", 65535, 1}, {"255.255.255.255", 65534, 0}, {"255.255.255.254", 65535, 0}, {"0.0.0.0", 80, 0}};
+                {"100.64.0.5", 83, 0}, {"255.255.255.255", 65535, 1}, {"255.255.255.255", 65534, 0},
+                {"255.255.255.254", 65535, 0}, {"0.0.0.0", 80, 0}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct sent s = packet(rows[i].src, "100.64.0.1", 6, rows[i].port);
         assert_int_equal(judge(f, &s, 0), rows[i].passes ? PASS_RULE : DROP_NO_RULE);
     }
     /* "::/0" is IPv6 alone, and all of it */
-    static const char *const six[] = {"::", "::1", "::fffe:ffff:ffff", "::1:0:0:0", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "1::"};
+    static const char *const six[] = {"::", "::1", "::fffe:ffff:ffff", "::1:0:0:0", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+        "1::"};
     for (size_t i = 0; i < sizeof six / sizeof *six; i++) {
         struct sent s = packet(six[i], "fd7a:115c:a1e0::1", 17, 0);
         assert_int_equal(judge(f, &s, 0), PASS_RULE);
@@ -119,7 +123,8 @@ static void an_error_in_rules_keeps_the_last_good_ones(void **state)
 static void what_is_not_understood_is_skipped_alone(void **state)
 {
     (void)state;
-    struct line l = {.n_sources = 3, .n_destinations = 3, .sources = {"nonsense", "100.64.0.2", "10.0.0.1/8"}, .destinations = {"*", "cap:x", "100.64.0.1"},
+    struct line l = {.n_sources = 3, .n_destinations = 3, .sources = {"nonsense", "100.64.0.2", "10.0.0.1/8"},
+        .destinations = {"*", "cap:x", "100.64.0.1"},
         .first = {2, 0, 80}, .last = {1, 65535, 80}};
     struct rules *r;
     size_t skipped;
@@ -173,7 +178,8 @@ static void a_refused_syn_of_ipv4_is_told_and_nothing_else(void **state)
     uint8_t bytes[128];
     struct packet p;
     struct sent s = packet("100.64.0.2", "100.64.0.1", 6, 80), udp = packet("100.64.0.2", "100.64.0.1", 17, 80),
-                six = packet("fd7a:115c:a1e0::2", "fd7a:115c:a1e0::1", 6, 80), elsewhere = packet("100.64.0.2", "100.64.0.9", 6, 80);
+                six = packet("fd7a:115c:a1e0::2", "fd7a:115c:a1e0::1", 6, 80),
+                elsewhere = packet("100.64.0.2", "100.64.0.9", 6, 80);
     enum verdict v = gsi_filter_in(f, bytes, make(&s, bytes), 0, &p);
     assert_int_equal(gsi_verdict_reject(v, &p), 'A');
     assert_int_equal(gsi_verdict_reject(PASS_RULE, &p), 0);
@@ -197,11 +203,14 @@ static void a_refused_syn_of_ipv4_is_told_and_nothing_else(void **state)
 static void capabilities_are_those_that_rules_grant_to_the_source_here(void **state)
 {
     (void)state;
-    const struct filter_text values[] = {TEXT("{\"a\":1}"), TEXT("2")}, here[] = {TEXT("100.64.0.1/32"), TEXT("bad")}, there[] = {TEXT("100.64.0.9/32")}, all[] = {TEXT("0.0.0.0/0"), TEXT("::/0")};
+    const struct filter_text values[] = {TEXT("{\"a\":1}"), TEXT("2")}, here[] = {TEXT("100.64.0.1/32"), TEXT("bad")},
+        there[] = {TEXT("100.64.0.9/32")}, all[] = {TEXT("0.0.0.0/0"), TEXT("::/0")};
     const struct filter_text two[] = {TEXT("100.64.0.2"), TEXT("fd7a:115c:a1e0::2")}, any[] = {TEXT("*")};
-    const struct filter_capability plain[] = {{TEXT("example.com/plain"), NULL, 0}}, valued[] = {{TEXT("example.com/valued"), values, 2}};
+    const struct filter_capability plain[] = {{TEXT("example.com/plain"), NULL, 0}},
+        valued[] = {{TEXT("example.com/valued"), values, 2}};
     const struct filter_grant g1[] = {{here, 2, plain, 1}, {there, 1, valued, 1}}, g2[] = {{all, 2, valued, 1}};
-    const struct filter_rule rules[] = {{.sources = two, .n_sources = 2, .grants = g1, .n_grants = 2}, {.sources = any, .n_sources = 1, .grants = g2, .n_grants = 1}};
+    const struct filter_rule rules[] = {{.sources = two, .n_sources = 2, .grants = g1, .n_grants = 2},
+        {.sources = any, .n_sources = 1, .grants = g2, .n_grants = 1}};
     const struct filter_list list = {rules, 2};
     static const struct {
         const char *src, *own, *expected;
@@ -228,7 +237,8 @@ static void capabilities_are_those_that_rules_grant_to_the_source_here(void **st
         assert_ok(gsi_ip_parse(rows[i].src, strlen(rows[i].src), &src));
         assert_ok(gsi_ip_parse(rows[i].own, strlen(rows[i].own), &to));
         for (size_t at = 0; gsi_filter_capability(f, &src, &to, &at, &name, &value);)
-            snprintf(got + strlen(got), sizeof got - strlen(got), "%.*s=%.*s ", (int)name.n, name.p, value.p ? (int)value.n : 1, value.p ? value.p : "-");
+            snprintf(got + strlen(got), sizeof got - strlen(got), "%.*s=%.*s ", (int)name.n, name.p, value.p ? (int)value.n : 1,
+                     value.p ? value.p : "-");
         assert_string_equal(got, rows[i].expected);
     }
     /* they allow no packet, and shields take them away */

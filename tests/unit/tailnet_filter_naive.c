@@ -1,4 +1,4 @@
-/* The packet filter gives the verdicts of a naive one that was written from the protocol's text: linear, rule by rule, bit by bit. */
+/* The packet filter gives the verdicts of a naive one that was written from the protocol's text: linear and bit by bit. */
 #include <stdlib.h>
 
 #include "tailnet_filter_test.h"
@@ -70,7 +70,8 @@ static bool naive_in(const struct entry *e, int family, const uint8_t *address, 
     if (e->kind == '*')
         return true;
     if (e->kind == 'c')
-        return source && (address[family == 4 ? 3 : 15] & (strcmp(e->name, "x") == 0 ? 1 : strcmp(e->name, "y") == 0 ? 2 : 0)) != 0;
+        return source && (address[family == 4 ? 3 : 15] & (strcmp(e->name, "x") == 0 ? 1 :
+            strcmp(e->name, "y") == 0 ? 2 : 0)) != 0;
     if (e->family != family || !e->kind)
         return false;
     if (e->kind == '-')
@@ -113,7 +114,8 @@ static bool naive_match(const struct naive *w, const struct sent *s, int ports)
 
 static bool naive_same_flow(const struct sent *out, const struct sent *in)
 {
-    return out->protocol == in->protocol && out->family == in->family && out->src_port == in->dst_port && out->dst_port == in->src_port &&
+    return out->protocol == in->protocol && out->family == in->family && out->src_port == in->dst_port &&
+        out->dst_port == in->src_port &&
            memcmp(out->src, in->dst, 16) == 0 && memcmp(out->dst, in->src, 16) == 0;
 }
 
@@ -145,7 +147,8 @@ static enum verdict naive_verdict(struct naive *w, const struct sent *s, bool ja
         return DROP_NO_RULES;
     if (v4 ? s->dst[0] >= 224 && s->dst[0] < 240 : s->dst[0] == 255)
         return DROP_MULTICAST;
-    if (v4 ? s->dst[0] == 169 && s->dst[1] == 254 && !(s->dst[2] == 169 && s->dst[3] == 254) : s->dst[0] == 0xfe && s->dst[1] >> 6 == 2)
+    if (v4 ? s->dst[0] == 169 && s->dst[1] == 254 && !(s->dst[2] == 169 && s->dst[3] == 254)
+           : s->dst[0] == 0xfe && s->dst[1] >> 6 == 2)
         return DROP_LINK_LOCAL;
     for (int i = 0; i < w->n_own; i++)
         own = own || naive_in(&w->own[i], s->family, s->dst, false);
@@ -181,7 +184,8 @@ static enum verdict naive_verdict(struct naive *w, const struct sent *s, bool ja
 static struct sent random_packet(struct rng *r, bool out)
 {
     static const uint8_t protocols[] = {6, 6, 6, 17, 17, 17, 132, 1, 58, 99, 47, 255, 2};
-    static const char *const odd[] = {"224.0.0.1", "169.254.1.1", "169.254.169.254", "255.255.255.255", "ff02::1", "fe80::1", "febf::1", "fec0::1", "::", "::1", "0.0.0.0"};
+    static const char *const odd[] = {"224.0.0.1", "169.254.1.1", "169.254.169.254", "255.255.255.255", "ff02::1", "fe80::1",
+        "febf::1", "fec0::1", "::", "::1", "0.0.0.0"};
     int family = rng_below(r, 3) ? 4 : 6;
     const char *src = random_address(r, family), *dst = random_address(r, family);
     if (rng_below(r, 2))

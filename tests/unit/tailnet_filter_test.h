@@ -63,7 +63,8 @@ static inline size_t make(const struct sent *s, uint8_t *out)
 
 static inline struct sent packet(const char *src, const char *dst, uint8_t protocol, unsigned dst_port)
 {
-    struct sent s = {.family = strchr(src, ':') ? 6 : 4, .protocol = protocol, .src_port = 1000, .dst_port = (uint16_t)dst_port, .flags = 2, .type = 8};
+    struct sent s = {.family = strchr(src, ':') ? 6 : 4, .protocol = protocol, .src_port = 1000, .dst_port = (uint16_t)dst_port,
+        .flags = 2, .type = 8};
     if (s.family == 6)
         s.type = 128;
     assert_int_equal(inet_pton(s.family == 4 ? AF_INET : AF_INET6, src, s.src), 1);
@@ -109,7 +110,8 @@ static inline int compile_lines(const struct line *lines, int n, const char *con
     for (int i = 0; i < n; i++) {
         for (int k = 0; k < ENTRIES; k++) {
             sources[i][k] = (struct filter_text){lines[i].sources[k], strlen(lines[i].sources[k])};
-            destinations[i][k] = (struct filter_destination){{lines[i].destinations[k], strlen(lines[i].destinations[k])}, lines[i].first[k], lines[i].last[k]};
+            destinations[i][k] = (struct filter_destination){{lines[i].destinations[k], strlen(lines[i].destinations[k])},
+                lines[i].first[k], lines[i].last[k]};
         }
         rules[i] = (struct filter_rule){.sources = sources[i], .n_sources = (size_t)lines[i].n_sources,
             .destinations = destinations[i], .n_destinations = (size_t)lines[i].n_destinations,
@@ -148,7 +150,8 @@ static inline struct filter *filter_of(const struct line *lines, int n)
 
 /* ---- a small world at random ---- */
 
-static const char *const own_world[] = {"100.64.0.1/32", "100.64.0.2", "10.1.0.0/29", "10.1.0.4/30", "fd7a:115c:a1e0::1/128", "fd00:1::/125", "169.254.169.254/32", NULL};
+static const char *const own_world[] = {"100.64.0.1/32", "100.64.0.2", "10.1.0.0/29", "10.1.0.4/30", "fd7a:115c:a1e0::1/128",
+    "fd00:1::/125", "169.254.169.254/32", NULL};
 
 static inline const char *random_address(struct rng *r, int family)
 {
@@ -166,9 +169,12 @@ static inline const char *random_address(struct rng *r, int family)
 
 static inline void random_entry(struct rng *r, char *out, bool source)
 {
-    static const char *const prefixes[] = {"0.0.0.0/0", "::/0", "100.64.0.0/10", "100.64.0.0/28", "100.64.0.8/29", "100.64.0.4/30", "100.64.0.2/31", "10.1.0.0/24",
-        "10.1.0.4/31", "fd7a:115c:a1e0::/48", "fd7a:115c:a1e0::8/125", "fd7a:115c:a1e0::/127", "fd00:1::/64", "fd00:1::6/127", "::/1", "8000::/1", "::fffe:0:0/95"};
-    static const char *const wrong[] = {"", "100.64.0.1/28", "100.64.0.1/33", "100.64.0.9-100.64.0.3", "100.64.0.1-fd00::1", "host", "1.2.3", "fd00:1::1/64", "-", "/", "100.64.0.1 ",
+    static const char *const prefixes[] = {"0.0.0.0/0", "::/0", "100.64.0.0/10", "100.64.0.0/28", "100.64.0.8/29",
+        "100.64.0.4/30", "100.64.0.2/31", "10.1.0.0/24",
+        "10.1.0.4/31", "fd7a:115c:a1e0::/48", "fd7a:115c:a1e0::8/125", "fd7a:115c:a1e0::/127", "fd00:1::/64", "fd00:1::6/127",
+            "::/1", "8000::/1", "::fffe:0:0/95"};
+    static const char *const wrong[] = {"", "100.64.0.1/28", "100.64.0.1/33", "100.64.0.9-100.64.0.3", "100.64.0.1-fd00::1",
+        "host", "1.2.3", "fd00:1::1/64", "-", "/", "100.64.0.1 ",
         "100.64.0.1-", "::g", "fe80::1%eth0", "**", "cap", "100.64.0.1-100.64.0.2-100.64.0.3"};
     int family = rng_below(r, 3) ? 4 : 6;
     const char *a = random_address(r, family);

@@ -26,7 +26,8 @@ static void sums_are_those_of_a_naive_one(void **state)
             memset(b, rng_below(&r, 2) ? 0xff : 0, sizeof b);
         assert_int_equal(gsi_checksum_add(before, b + at, n), naive_sum(b + at, n, before));
         /* one word becomes another */
-        uint16_t checksum = (uint16_t)~naive_sum(b, 40, 0), old = (uint16_t)(b[6] << 8 | b[7]), new = (uint16_t)rng_below(&r, 0x10000);
+        uint16_t checksum = (uint16_t)~naive_sum(b, 40, 0), old = (uint16_t)(b[6] << 8 | b[7]),
+                 new = (uint16_t)rng_below(&r, 0x10000);
         put16(b + 6, new);
         checksum = gsi_checksum_update(checksum, old, new);
         assert_int_equal(naive_sum(b, 40, checksum), 0xffff);
@@ -57,7 +58,8 @@ static void checksums_set_are_good_and_each_flipped_bit_is_seen(void **state)
                     b[at] ^= (uint8_t)(1 << bit % 8);
                     bool seen = at >= header ? covered : family == 4 || at >= 8;
                     /* what is still such a packet */
-                    if (seen && covered && parse(b, n, &q) == 0 && q.length == n && q.header == header && q.protocol == p.protocol && !q.first_fragment)
+                    if (seen && covered && parse(b, n, &q) == 0 && q.length == n && q.header == header &&
+                        q.protocol == p.protocol && !q.first_fragment)
                         assert_false(gsi_packet_checksums_good(b, &q));
                     b[at] ^= (uint8_t)(1 << bit % 8);
                 }

@@ -13,7 +13,8 @@ static void a_stamp_is_read_back_and_changes_nothing_else(void **state)
     for (int i = 0; i < 20000; i++) {
         bool four = i % 2;
         size_t n = four ? v4(b, (unsigned)rng_below(&r, 11) * 4, 6, 40) : v6(b, 6, 40);
-        uint32_t most = four ? PACKET_STAMP_MAX_V4 : PACKET_STAMP_MAX_V6, index = i < 4 ? (i < 2 ? 0 : most) : (uint32_t)rng_below(&r, most + 1), got = ~0U;
+        uint32_t most = four ? PACKET_STAMP_MAX_V4 : PACKET_STAMP_MAX_V6,
+            index = i < 4 ? (i < 2 ? 0 : most) : (uint32_t)rng_below(&r, most + 1), got = ~0U;
         tcp(b + n - 40, PACKET_SYN);
         b[1] |= (uint8_t)(rng_next(&r) & 0xfe); /* service, or class and label */
         put16(b + (four ? 4 : 2), (unsigned)rng_below(&r, 0x10000));

@@ -1,7 +1,7 @@
 /* compile.c: rules become sets by source, by own address and port, and by protocol (rules.h).
  *
- * read.c makes spans of them, each with the number of its rule. Then each list of spans is swept from its lowest key to its highest:
- * where a span begins its rule enters the set, where it ends the rule leaves. */
+ * read.c makes spans of them, each with the number of its rule. Then each list of spans is swept from its lowest key to its
+ * highest: where a span begins its rule enters the set, where it ends the rule leaves. */
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
@@ -69,8 +69,9 @@ static uint32_t set_number(struct draft *d)
 }
 
 static void set_clear(struct draft *d) { memset(d->bits, 0, d->sets.item); }
-static void set_add(struct draft *d, uint32_t rule) { d->bits[rule / FILTER_WORD_BITS] |= (uint64_t)1 << rule % FILTER_WORD_BITS; }
-static void set_remove(struct draft *d, uint32_t rule) { d->bits[rule / FILTER_WORD_BITS] &= ~((uint64_t)1 << rule % FILTER_WORD_BITS); }
+static uint64_t bit_of(uint32_t rule) { return (uint64_t)1 << rule % FILTER_WORD_BITS; }
+static void set_add(struct draft *d, uint32_t rule) { d->bits[rule / FILTER_WORD_BITS] |= bit_of(rule); }
+static void set_remove(struct draft *d, uint32_t rule) { d->bits[rule / FILTER_WORD_BITS] &= ~bit_of(rule); }
 
 /* ---- sweeps ---- */
 
@@ -193,7 +194,7 @@ static void sweep_destinations(struct draft *d)
         inside = entered || (inside && !left);
         work += n_active + 1;
         if (work > PORT_WORK_MAX)
-            gsi_draft_fail(d, gs_fail(GS_ESYSLIMIT, "the packet filter names too many parts of the advertised routes; the one before stays in force"));
+            gsi_draft_fail(d, gs_fail(GS_ESYSLIMIT, "the packet filter names too many parts of our advertised routes"));
         struct own_place here = inside ? sweep_ports(d, n_active) : (struct own_place){0};
         here.from = at;
         place = at.hi || at.lo ? gsi_draft_add(d, &d->owns, 1) : d->owns.p;
@@ -207,9 +208,10 @@ static void sweep_destinations(struct draft *d)
 static void begin_sets(struct draft *d)
 {
     uint32_t rules = d->protocols.n;
-    uint32_t spans = (d->sources.n > d->destinations.n + d->own.n ? d->sources.n : d->destinations.n + d->own.n) + 1;
+    uint32_t ours = d->destinations.n + d->own.n, spans = (d->sources.n > ours ? d->sources.n : ours) + 1;
     d->words = rules / FILTER_WORD_BITS + 1;
-    d->sets = (struct list){.item = d->words * sizeof(uint64_t), .max = (uint32_t)(FILTER_SETS_MAX / (d->words * sizeof(uint64_t)))};
+    d->sets = (struct list){.item = d->words * sizeof(uint64_t),
+        .max = (uint32_t)(FILTER_SETS_MAX / (d->words * sizeof(uint64_t)))};
     d->table_n = TABLE_FIRST;
     d->table = OPENSSL_zalloc(d->table_n * sizeof *d->table);
     d->bits = OPENSSL_zalloc(d->sets.item);
@@ -223,7 +225,10 @@ static void begin_sets(struct draft *d)
     (void)set_number(d); /* the empty one is 0 */
 }
 
-static bool has_protocol(const struct protocols *p, uint32_t number) { return p->bits[number / FILTER_WORD_BITS] >> number % FILTER_WORD_BITS & 1; }
+static bool has_protocol(const struct protocols *p, uint32_t number)
+{
+    return p->bits[number / FILTER_WORD_BITS] >> number % FILTER_WORD_BITS & 1;
+}
 
 static void make_protocol_sets(struct draft *d, struct rules *out)
 {
@@ -283,7 +288,8 @@ static void drop(struct draft *d)
         OPENSSL_free(rest[i]);
 }
 
-int gsi_rules_compile(const struct prefix *own, size_t n_own, const struct filter_list *lists, size_t n_lists, struct rules **out, size_t *skipped)
+int gsi_rules_compile(const struct prefix *own, size_t n_own, const struct filter_list *lists, size_t n_lists, struct rules **out,
+                      size_t *skipped)
 {
     struct draft d = {
         .own = {.item = sizeof(struct span), .max = FILTER_OWN_MAX},
@@ -346,5 +352,6 @@ void gsi_rules_free(struct rules *r)
 size_t gsi_rules_size(const struct rules *r)
 {
     return sizeof *r + r->n_sets * r->words * sizeof *r->sets + r->n_sources * sizeof *r->sources + r->n_owns * sizeof *r->owns +
-           r->n_ports * sizeof *r->ports + r->n_capabilities * sizeof *r->capabilities + r->n_grants * sizeof *r->grants + r->n_text;
+           r->n_ports * sizeof *r->ports + r->n_capabilities * sizeof *r->capabilities +
+           r->n_grants * sizeof *r->grants + r->n_text;
 }

@@ -180,7 +180,7 @@ static bool allowed_by_rule(const struct filter *f, const struct packet *p, cons
 enum verdict gsi_filter_in(struct filter *f, const uint8_t *in, size_t n, unsigned flags, struct packet *p)
 {
     int e = gsi_packet_parse(in, n, p);
-    /* 1. empty; unparsable; multicast and link-local; the later fragments of 1 wait for 2, as what is not ours is never delivered */
+    /* 1. empty; unparsable; multicast and link-local. Its later fragments wait for 2: what is not ours is never delivered */
     if (!n)
         return PASS_KEEPALIVE;
     if (!f->rules)
@@ -214,8 +214,8 @@ enum verdict gsi_filter_out(struct filter *f, const struct packet *p)
     return v;
 }
 
-bool gsi_filter_capability(const struct filter *f, const struct ip *src, const struct ip *own, size_t *at, struct filter_text *name,
-                           struct filter_text *value)
+bool gsi_filter_capability(const struct filter *f, const struct ip *src, const struct ip *own, size_t *at,
+                           struct filter_text *name, struct filter_text *value)
 {
     const struct rules *r = f->rules;
     if (!r || f->shields_up)
@@ -224,7 +224,8 @@ bool gsi_filter_capability(const struct filter *f, const struct ip *src, const s
     struct key to = gsi_filter_key(own);
     while (*at < r->n_grants) {
         const struct granted *g = &r->grants[(*at)++];
-        if (!(from[g->rule / FILTER_WORD_BITS] >> g->rule % FILTER_WORD_BITS & 1) || key_before(&to, &g->own.first) || key_before(&g->own.last, &to))
+        if (!(from[g->rule / FILTER_WORD_BITS] >> g->rule % FILTER_WORD_BITS & 1) || key_before(&to, &g->own.first) ||
+            key_before(&g->own.last, &to))
             continue;
         *name = (struct filter_text){r->text + g->name, g->name_len};
         *value = g->has_value ? (struct filter_text){r->text + g->value, g->value_len} : (struct filter_text){0};

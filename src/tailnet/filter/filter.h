@@ -1,5 +1,5 @@
-/* filter.h: which packets of other nodes come in (tailnet-protocol.md section 9). The receiver enforces it, after decryption and the check of
- * the source against AllowedIPs. Without rules nothing passes.
+/* filter.h: which packets of other nodes come in (tailnet-protocol.md section 9). The receiver enforces it, after decryption and
+ * the check of the source against AllowedIPs. Without rules nothing passes.
  *
  *     struct rules *rules;
  *     if (gsi_rules_compile(own, n_own, lists, n_lists, &rules, NULL) == 0)
@@ -12,8 +12,9 @@
  *     else if ((reason = gsi_verdict_reject(v, &p)))
  *         n = gsi_tsmp_reject(out, &p, reason);         … back to p.src
  *
- * Rules say what is allowed and their order means nothing, so they are compiled to sets of rules by source address, by own address and
- * port, and by protocol: a packet passes when its sets share a rule. One search per set, however many rules there are.
+ * Rules say what is allowed and their order means nothing, so they are compiled to sets of rules by source address, by own
+ * address and port, and by protocol: a packet passes when its sets share a rule. One search per set, however many rules there
+ * are.
  *
  * struct rules does not change once compiled, and may be compiled by another thread. struct filter is one thread's.
  */
@@ -91,11 +92,11 @@ struct filter_list {
 
 struct rules;
 
-/* own: our addresses, and the routes that we advertise; nothing else is ever delivered. *skipped (or NULL) counts entries that are not
- * understood: each is skipped, its rule stays with the others. 0; GS_EINVALID: the old form; GS_ESYSLIMIT: beyond a maximum above;
- * -ENOMEM. After an error there is no *out. No lists, or empty ones, are rules that allow nothing. */
-GS_MUST_USE int gsi_rules_compile(const struct prefix *own, size_t n_own, const struct filter_list *lists, size_t n_lists, struct rules **out,
-                                  size_t *skipped);
+/* own: our addresses, and the routes that we advertise; nothing else is ever delivered. *skipped (or NULL) counts entries that
+ * are not understood: each is skipped, its rule stays with the others. 0; GS_EINVALID: the old form; GS_ESYSLIMIT: beyond a
+ * maximum above; -ENOMEM. After an error there is no *out. No lists, or empty ones, are rules that allow nothing. */
+GS_MUST_USE int gsi_rules_compile(const struct prefix *own, size_t n_own, const struct filter_list *lists, size_t n_lists,
+                                  struct rules **out, size_t *skipped);
 void gsi_rules_free(struct rules *r);
 /* Bytes held. */
 size_t gsi_rules_size(const struct rules *r);
@@ -125,12 +126,13 @@ enum verdict {
 static inline bool gsi_verdict_passes(enum verdict v) { return v < DROP_NO_RULES; }
 /* "no rule allows it" */
 const char *gsi_verdict_text(enum verdict v);
-/* The reason to be told to the sender of this packet by gsi_tsmp_reject, or 0: silence. Only an IPv4 SYN is answered, as Go does. */
+/* The reason to be told to the sender of this packet by gsi_tsmp_reject, or 0: silence. Only IPv4 SYNs are answered, as by Go. */
 uint8_t gsi_verdict_reject(enum verdict v, const struct packet *p);
 
 enum { FILTER_JAILED = 1 /* the packet is of a peer that is jailed, or unsigned, or expired: only answers come in */ };
 
-/* Does the node whose address this is have this capability in its CapMap? Asked for "cap:NAME" alone, when nothing else allows the packet. */
+/* Does the node whose address this is have this capability in its CapMap? Asked for "cap:NAME" alone, when nothing else allows
+ * the packet. */
 typedef bool filter_peer_has(void *arg, const struct ip *src, const char *capability);
 
 struct filter;
@@ -149,9 +151,9 @@ enum verdict gsi_filter_in(struct filter *f, const uint8_t *in, size_t n, unsign
 /* Judges what we send, and remembers its flow. Every packet of ours goes through here, else no answer comes in. */
 enum verdict gsi_filter_out(struct filter *f, const struct packet *p);
 
-/* What src may do on this node by CapGrants, for whois; own is our address of the same family. *at is 0 at first. A name comes once for each
- * value; value.p NULL: without one. Borrowed until gsi_filter_use or gsi_filter_free. False: no more. */
-GS_MUST_USE bool gsi_filter_capability(const struct filter *f, const struct ip *src, const struct ip *own, size_t *at, struct filter_text *name,
-                                       struct filter_text *value);
+/* What src may do on this node by CapGrants, for whois; own is our address of the same family. *at is 0 at first. A name comes
+ * once for each value; value.p NULL: without one. Borrowed until gsi_filter_use or gsi_filter_free. False: no more. */
+GS_MUST_USE bool gsi_filter_capability(const struct filter *f, const struct ip *src, const struct ip *own, size_t *at,
+                                       struct filter_text *name, struct filter_text *value);
 
 #endif

@@ -1,5 +1,5 @@
-/* flows.c: the UDP and SCTP flows that we opened (rules.h): a table of a fixed size, in the order of use. Its buckets are chosen with a
- * secret, as whoever talks to us chooses ports. */
+/* flows.c: the UDP and SCTP flows that we opened (rules.h): a table of a fixed size, in the order of use. Its buckets are chosen
+ * with a secret, as whoever talks to us chooses ports. */
 #include <string.h>
 
 #include "tailnet/filter/rules.h"
@@ -20,8 +20,8 @@ static uint16_t *bucket_of(struct flows *f, const struct flow *of)
 
 static bool same(const struct flow *a, const struct flow *b)
 {
-    return a->src_port == b->src_port && a->dst_port == b->dst_port && a->protocol == b->protocol && gsi_ip_equal(&a->src, &b->src) &&
-           gsi_ip_equal(&a->dst, &b->dst);
+    return a->src_port == b->src_port && a->dst_port == b->dst_port && a->protocol == b->protocol &&
+           gsi_ip_equal(&a->src, &b->src) && gsi_ip_equal(&a->dst, &b->dst);
 }
 
 static uint16_t find(struct flows *f, const struct flow *of)
@@ -72,7 +72,8 @@ static uint16_t room(struct flows *f)
 
 void gsi_flows_add(struct flows *f, const struct packet *sent)
 {
-    struct flow x = {.src = sent->src, .dst = sent->dst, .src_port = sent->src_port, .dst_port = sent->dst_port, .protocol = sent->protocol};
+    struct flow x = {.src = sent->src, .dst = sent->dst, .src_port = sent->src_port, .dst_port = sent->dst_port,
+        .protocol = sent->protocol};
     uint16_t i = find(f, &x);
     if (i) {
         touch(f, i);
@@ -88,7 +89,8 @@ void gsi_flows_add(struct flows *f, const struct packet *sent)
 
 bool gsi_flows_answer(struct flows *f, const struct packet *came)
 {
-    struct flow x = {.src = came->dst, .dst = came->src, .src_port = came->dst_port, .dst_port = came->src_port, .protocol = came->protocol};
+    struct flow x = {.src = came->dst, .dst = came->src, .src_port = came->dst_port, .dst_port = came->src_port,
+        .protocol = came->protocol};
     uint16_t i = find(f, &x);
     if (i)
         touch(f, i);

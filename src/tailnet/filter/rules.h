@@ -1,7 +1,7 @@
 /* rules.h: what compile.c makes and filter.c searches. Inside of this folder.
  *
- * A set is a bit per rule, in words; equal sets are one, known by its number; 0 is the empty one. A place is where a set begins to hold, up
- * to the next place; the first begins at 0. */
+ * A set is a bit per rule, in words; equal sets are one, known by its number; 0 is the empty one. A place is where a set begins
+ * to hold, up to the next place; the first begins at 0. */
 #ifndef GSI_TAILNET_FILTER_RULES_H
 #define GSI_TAILNET_FILTER_RULES_H
 

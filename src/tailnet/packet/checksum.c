@@ -5,7 +5,9 @@
 #include "tailnet/bytes/bytes.h"
 #include "tailnet/packet/packet.h"
 
-enum { V4_CHECKSUM_AT = 10, TCP_CHECKSUM_AT = 16, UDP_CHECKSUM_AT = 6, UDP_LENGTH_AT = 4, ICMP_CHECKSUM_AT = 2, ALL_ONES = 0xffff };
+/* Offsets in headers. */
+enum { V4_CHECKSUM_AT = 10, TCP_CHECKSUM_AT = 16, UDP_CHECKSUM_AT = 6, UDP_LENGTH_AT = 4, ICMP_CHECKSUM_AT = 2 };
+enum { ALL_ONES = 0xffff };
 
 static uint16_t fold(uint64_t sum)
 {
@@ -14,7 +16,7 @@ static uint16_t fold(uint64_t sum)
     return (uint16_t)sum;
 }
 
-/* The sum is the same in either byte order, but for the order of its own bytes (RFC 1071 §2 (B)): words are taken as they lie. */
+/* The sum is the same in either byte order, but for its own bytes (RFC 1071 §2 (B)): words are taken as they lie. */
 uint16_t gsi_checksum_add(uint16_t sum, const void *p, size_t n)
 {
     const uint8_t *at = p;

@@ -1,5 +1,6 @@
-/* packet.h: the IP packets inside the tunnel: what one is, its checksums, the few that a node answers itself (TSMP), and the stamp
- * that tells a listener who sent a SYN. RFC 791, 8200, 9293, 768, 9260, 792, 4443, 1071, 1624. Nothing here copies or keeps a packet.
+/* packet.h: the IP packets inside the tunnel: what one is, its checksums, the few that a node answers itself (TSMP), and the
+ * stamp that tells a listener who sent a SYN. RFC 791, 8200, 9293, 768, 9260, 792, 4443, 1071, 1624. Nothing here copies or keeps
+ * a packet.
  *
  *     struct packet p;
  *     if (gsi_packet_parse(in, n, &p) < 0)
@@ -49,9 +50,9 @@ struct packet {
     bool later_fragment;          /* no transport header: ports, flags and types are 0 */
 };
 
-/* 0; GS_EINVALID: cut, a length that does not fit, a transport header that is not whole (also in a first fragment), a later fragment that
- * would overwrite one, TSMP in fragments, IPv6 source routing, more than PACKET_EXTENSIONS_MAX extension headers. Checksums are not
- * looked at. *out is all zero after an error. */
+/* 0; GS_EINVALID: cut, a length that does not fit, a transport header that is not whole (also in a first fragment), a later
+ * fragment that would overwrite one, TSMP in fragments, IPv6 source routing, more than PACKET_EXTENSIONS_MAX extension headers.
+ * Checksums are not looked at. *out is all zero after an error. */
 GS_MUST_USE int gsi_packet_parse(const uint8_t *in, size_t n, struct packet *out);
 
 /* SYN without ACK: the packet that opens a connection. */
@@ -78,15 +79,15 @@ uint16_t gsi_checksum_pseudo(const struct packet *p, uint32_t n);
 GS_MUST_USE bool gsi_packet_checksums_good(const uint8_t *in, const struct packet *p);
 /* Writes them: IPv4's header, TCP, UDP, ICMP. Of fragments the header's alone. */
 void gsi_packet_checksums_set(uint8_t *in, const struct packet *p);
-/* What virtio calls partial (VIRTIO_NET_HDR_F_NEEDS_CSUM): writes the pseudo header's sum where the checksum of TCP or UDP stands.
- * False: the packet has no such checksum. The fields are virtio's csum_start and csum_offset. */
+/* What virtio calls partial (VIRTIO_NET_HDR_F_NEEDS_CSUM): writes the pseudo header's sum where the checksum of TCP or UDP
+ * stands. False: the packet has no such checksum. The fields are virtio's csum_start and csum_offset. */
 GS_MUST_USE bool gsi_packet_checksum_partial(uint8_t *in, const struct packet *p, uint16_t *start, uint16_t *offset);
 
 /* ---- who opened this connection: the stamp on a SYN ---- */
 
-/* Writes index into the identification field (IPv4, with the header's checksum mended) or the flow label (IPv6) of an inbound SYN that
- * passed the filter. GS_EINVALID: not a SYN, in fragments, or an index beyond PACKET_STAMP_MAX_V4 / _V6. **Then drop the packet**: it carries
- * what its sender chose. */
+/* Writes index into the identification field (IPv4, with the header's checksum mended) or the flow label (IPv6) of an inbound SYN
+ * that passed the filter. GS_EINVALID: not a SYN, in fragments, or an index beyond PACKET_STAMP_MAX_V4 / _V6. **Then drop the
+ * packet**: it carries what its sender chose. */
 GS_MUST_USE int gsi_packet_stamp(uint8_t *in, const struct packet *p, uint32_t index);
 /* The index from what getsockopt(TCP_SAVED_SYN) answers: the IP and the TCP header. GS_EINVALID when it is no such thing. */
 GS_MUST_USE int gsi_packet_stamp_read(const uint8_t *saved, size_t n, uint32_t *index);
@@ -94,7 +95,13 @@ GS_MUST_USE int gsi_packet_stamp_read(const uint8_t *saved, size_t n, uint32_t *
 /* ---- TSMP: IP protocol 99 between nodes (tailnet-protocol.md 8.9) ---- */
 
 enum tsmp_type { TSMP_REJECT = '!', TSMP_PING = 'p', TSMP_PONG = 'o', TSMP_ADVERT = 'a' };
-enum tsmp_reason { TSMP_ACL = 'A', TSMP_SHIELDS_UP = 'S', TSMP_NO_FORWARDING = 'F', TSMP_HOST_FIREWALL = 'W', TSMP_TRANSIT_IP = 'T' };
+enum tsmp_reason {
+    TSMP_ACL = 'A',
+    TSMP_SHIELDS_UP = 'S',
+    TSMP_NO_FORWARDING = 'F',
+    TSMP_HOST_FIREWALL = 'W',
+    TSMP_TRANSIT_IP = 'T',
+};
 enum { TSMP_PING_LEN = 8, TSMP_KEY_LEN = 32, TSMP_PACKET_MAX = PACKET_V6_HEADER + 1 + TSMP_KEY_LEN };
 
 struct tsmp {
@@ -117,7 +124,8 @@ GS_MUST_USE int gsi_tsmp_parse(const uint8_t *in, const struct packet *p, struct
 /* Whole packets with good checksums, in out; their length. Addresses of one family; 0 when they are not. */
 size_t gsi_tsmp_reject(uint8_t out[TSMP_PACKET_MAX], const struct packet *refused, enum tsmp_reason reason);
 size_t gsi_tsmp_ping(uint8_t out[TSMP_PACKET_MAX], const struct ip *src, const struct ip *dst, const uint8_t data[TSMP_PING_LEN]);
-size_t gsi_tsmp_pong(uint8_t out[TSMP_PACKET_MAX], const struct packet *ping, const uint8_t data[TSMP_PING_LEN], uint16_t peerapi_port);
+size_t gsi_tsmp_pong(uint8_t out[TSMP_PACKET_MAX], const struct packet *ping, const uint8_t data[TSMP_PING_LEN],
+                     uint16_t peerapi_port);
 size_t gsi_tsmp_advert(uint8_t out[TSMP_PACKET_MAX], const struct ip *src, const struct ip *dst, const uint8_t key[TSMP_KEY_LEN]);
 
 #endif

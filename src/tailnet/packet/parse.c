@@ -1,4 +1,5 @@
-/* parse.c: what an inner packet is (packet.h): RFC 791, RFC 8200 with its extension headers, and the first bytes of the transports. */
+/* parse.c: what an inner packet is (packet.h): RFC 791, RFC 8200 with its extension headers, and the first bytes of the
+ * transports. */
 #include <string.h>
 
 #include "tailnet/bytes/bytes.h"

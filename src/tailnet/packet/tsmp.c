@@ -103,7 +103,8 @@ size_t gsi_tsmp_ping(uint8_t out[TSMP_PACKET_MAX], const struct ip *src, const s
     return end(&w);
 }
 
-size_t gsi_tsmp_pong(uint8_t out[TSMP_PACKET_MAX], const struct packet *ping, const uint8_t data[TSMP_PING_LEN], uint16_t peerapi_port)
+size_t gsi_tsmp_pong(uint8_t out[TSMP_PACKET_MAX], const struct packet *ping, const uint8_t data[TSMP_PING_LEN],
+                     uint16_t peerapi_port)
 {
     struct writer w = begin(out, &ping->dst, &ping->src, 1 + TSMP_PING_LEN + 2);
     write_u8(&w, TSMP_PONG);
