@@ -27,6 +27,10 @@ static void x25519_agrees_with_rfc_7748(void **state)
     uint8_t out[KEY_LEN], k[KEY_LEN] = {9}, u[KEY_LEN] = {9};
     assert_true(gsi_x25519(out, scalar, point));
     assert_hex(out, KEY_LEN, "c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552");
+    HEX(scalar2, "4b66e9d4d1b4673c5ad22691957d6af5c11b6421e0ea01d42ca4169e7918ba0d");
+    HEX(point2, "e5210f12786811d3f4b7959d0538ae2c31dbe7106fc03c3efc4cd549c715a493"); /* its highest bit is set, and ignored */
+    assert_true(gsi_x25519(out, scalar2, point2));
+    assert_hex(out, KEY_LEN, "95cbde9476e8907d7aade45cb4b873f88b595a68799fa152e6f8f7647aac7957");
     for (int i = 0; i < 1000; i++) { /* 5.2, the iterated one */
         assert_true(gsi_x25519(out, k, u));
         memcpy(u, k, KEY_LEN);
@@ -77,7 +81,9 @@ static void points_of_small_order_are_refused(void **state)
             memset(shared, 1, sizeof shared);
             assert_false(gsi_x25519(shared, private, point));
             assert_true(gsi_is_zero(shared, KEY_LEN));
+            memset(shared, 1, sizeof shared);
             assert_false(gsi_box_key(shared, private, point));
+            assert_true(gsi_is_zero(shared, KEY_LEN));
         }
 }
 
@@ -285,6 +291,28 @@ static void each_failing_allocation_is_told(void **state)
     assert_ok(everything_that_allocates());
 }
 
+/* A chaining key that was half replaced would spoil a handshake that could have been tried again. */
+static void a_kdf_without_memory_changes_nothing(void **state)
+{
+    (void)state;
+    uint8_t ck[HASH_LEN], ck_before[HASH_LEN], out2[HASH_LEN] = {2}, out2_before[HASH_LEN] = {2};
+    from(ck, sizeof ck, 1);
+    from(ck_before, sizeof ck, 1);
+    long told = 0;
+    for (;; told++) {
+        allocations = 0;
+        fail_at = told + 1;
+        int e = gsi_kdf(ck, out2, NULL, ck, "input", 5);
+        if (e == 0)
+            break;
+        assert_code(e, -ENOMEM);
+        assert_memory_equal(ck, ck_before, sizeof ck);
+        assert_memory_equal(out2, out2_before, sizeof out2);
+    }
+    assert_true(told > 2);
+    allocations = fail_at = 0;
+}
+
 static int init(void **state)
 {
     (void)state;
@@ -304,6 +332,7 @@ int main(void)
         cmocka_unit_test(the_data_path_agrees_with_the_handshake_at_every_length),
         cmocka_unit_test(the_box_agrees_with_the_reference),
         cmocka_unit_test(each_failing_allocation_is_told),
+        cmocka_unit_test(a_kdf_without_memory_changes_nothing),
     };
     return cmocka_run_group_tests(tests, init, NULL);
 }

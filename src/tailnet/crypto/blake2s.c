@@ -84,14 +84,14 @@ int gsi_hmac(uint8_t out[HASH_LEN], const void *key, size_t key_n, const void *a
 int gsi_kdf(uint8_t *out1, uint8_t *out2, uint8_t *out3, const uint8_t ck[HASH_LEN], const void *in, size_t n)
 {
     uint8_t *const out[] = {out1, out2, out3};
-    uint8_t secret[HASH_LEN], t[HASH_LEN];
+    uint8_t secret[HASH_LEN], t[3][HASH_LEN];
     int last = out3 ? 3 : out2 ? 2 : 1;
     int e = gsi_hmac(secret, ck, HASH_LEN, in, n, NULL, 0);
-    for (uint8_t i = 1; e == 0 && i <= last; i++) {
-        e = gsi_hmac(t, secret, HASH_LEN, t, i > 1 ? HASH_LEN : 0, &i, 1);
-        if (e == 0 && out[i - 1])
-            memcpy(out[i - 1], t, HASH_LEN);
-    }
+    for (uint8_t i = 1; e == 0 && i <= last; i++)
+        e = gsi_hmac(t[i - 1], secret, HASH_LEN, i > 1 ? t[i - 2] : NULL, i > 1 ? HASH_LEN : 0, &i, 1);
+    for (int i = 0; e == 0 && i < last; i++)
+        if (out[i])
+            memcpy(out[i], t[i], HASH_LEN);
     gsi_wipe(secret, sizeof secret);
     gsi_wipe(t, sizeof t);
     return e;

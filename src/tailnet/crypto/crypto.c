@@ -70,7 +70,10 @@ bool gsi_xopen(uint8_t *out, const uint8_t key[KEY_LEN], const uint8_t nonce[XNO
 
 bool gsi_box_key(uint8_t shared[KEY_LEN], const uint8_t private[KEY_LEN], const uint8_t public[KEY_LEN])
 {
-    return crypto_box_beforenm(shared, public, private) == 0;
+    if (crypto_box_beforenm(shared, public, private) == 0)
+        return true;
+    gsi_wipe(shared, KEY_LEN);
+    return false;
 }
 
 void gsi_box_seal(uint8_t *out, const uint8_t shared[KEY_LEN], const uint8_t nonce[XNONCE_LEN], const void *in, size_t n)

@@ -51,7 +51,7 @@ GS_MUST_USE int gsi_hash(uint8_t out[HASH_LEN], const void *a, size_t a_n, const
 GS_MUST_USE int gsi_mac(uint8_t out[MAC_LEN], const void *key, size_t key_n, const void *in, size_t n);
 /* HMAC-BLAKE2s(key, a || b). */
 GS_MUST_USE int gsi_hmac(uint8_t out[HASH_LEN], const void *key, size_t key_n, const void *a, size_t a_n, const void *b, size_t b_n);
-/* HKDF (RFC 5869) as Noise uses it: up to three outputs, NULL for those not wanted; out1 may be ck. */
+/* HKDF (RFC 5869) as Noise uses it: up to three outputs, NULL for those not wanted; out1 may be ck. -ENOMEM: all are as they were. */
 GS_MUST_USE int gsi_kdf(uint8_t *out1, uint8_t *out2, uint8_t *out3, const uint8_t ck[HASH_LEN], const void *in, size_t n);
 
 /* ---- AEADs of handshakes: out holds n + TAG_LEN bytes ---- */
@@ -64,7 +64,7 @@ GS_MUST_USE bool gsi_xopen(uint8_t *out, const uint8_t key[KEY_LEN], const uint8
 
 /* ---- NaCl box (crypto_box_curve25519xsalsa20poly1305): tag, then ciphertext ---- */
 
-/* The shared key, to keep. False: the peer's key is of small order. */
+/* The shared key, to keep. False: the peer's key is of small order, and shared is wiped. */
 GS_MUST_USE bool gsi_box_key(uint8_t shared[KEY_LEN], const uint8_t private[KEY_LEN], const uint8_t public[KEY_LEN]);
 /* out holds BOX_OVERHEAD + n bytes. */
 void gsi_box_seal(uint8_t *out, const uint8_t shared[KEY_LEN], const uint8_t nonce[XNONCE_LEN], const void *in, size_t n);
@@ -80,7 +80,8 @@ struct aead *gsi_aead_new(const uint8_t key[KEY_LEN]);
 void gsi_aead_free(struct aead *a);
 /* In place or not; out holds n + TAG_LEN bytes. False: OpenSSL has no memory, and out is not to be sent. */
 GS_MUST_USE bool gsi_aead_seal(struct aead *a, uint8_t *out, const uint8_t nonce[NONCE_LEN], const void *in, size_t n);
-/* In place or not; n counts the tag. False: not authentic (or no memory), and out is wiped. */
+/* In place or not; n counts the tag. False: not authentic (or no memory), and out is wiped, in place the ciphertext with it; nothing is
+ * written when n is less than TAG_LEN. */
 GS_MUST_USE bool gsi_aead_open(struct aead *a, uint8_t *out, const uint8_t nonce[NONCE_LEN], const void *in, size_t n);
 
 #endif
