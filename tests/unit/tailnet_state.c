@@ -7,6 +7,8 @@
 #include "support.h"
 #include "tailnet/keys/state.h"
 
+static void (*random_source)(void *out, size_t n);
+
 static void counting(void *out, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -237,10 +239,110 @@ static void other_texts_are_refused_for_what_they_are(void **state)
     expect_sealed_refusal(many, -EBADMSG);
 }
 
+/* A longer format is for a newer version to know; no advice to remove it may follow. */
+static void a_newer_file_of_any_length_is_told_as_newer(void **state)
+{
+    (void)state;
+    static char text[4 * STATE_TEXT_MAX];
+    memset(text, 'x', sizeof text);
+    memcpy(text, "gensock tailnet state 2\n", 24);
+    expect_refusal(text, sizeof text, -ENOTSUP, "newer gensock");
+    text[22] = '1';
+    expect_refusal(text, sizeof text, -EBADMSG, "damaged");
+}
+
+/* The key that control knows must outlive each try to replace it: without it the next registration is a new machine. */
+static void a_rotation_tried_again_keeps_the_key_that_control_knows(void **state)
+{
+    (void)state;
+    struct state s;
+    uint8_t known[KEY_LEN], tried[KEY_LEN];
+    gsi_random_source = random_source;
+    gsi_state_new(&s);
+    memcpy(known, s.node, KEY_LEN);
+    for (int i = 0; i < 3; i++) {
+        memcpy(tried, s.node, KEY_LEN);
+        gsi_state_rotate(&s);
+        assert_memory_equal(s.old_node, known, KEY_LEN);
+        assert_memory_not_equal(s.node, tried, KEY_LEN);
+    }
+    memcpy(tried, s.node, KEY_LEN);
+    gsi_state_rotated(&s);
+    assert_true(gsi_is_zero(s.old_node, KEY_LEN));
+    gsi_state_rotate(&s);
+    assert_memory_equal(s.old_node, tried, KEY_LEN);
+}
+
+/* Nothing is written that could not be read again. */
+static void keys_that_are_absent_are_neither_pinned_nor_written(void **state)
+{
+    (void)state;
+    struct state s = some_state();
+    static const uint8_t none[KEY_LEN];
+    char text[STATE_TEXT_MAX];
+    assert_code(gsi_state_pin(&s, "https://control.example", none), -EINVAL);
+    assert_int_equal(gsi_state_control(&s, "https://control.example")[0], 7);
+    memset(s.node, 0, KEY_LEN);
+    assert_code(gsi_state_write(&s, text), -EINVAL);
+    s = some_state();
+    memset(s.machine, 0, KEY_LEN);
+    assert_code(gsi_state_write(&s, text), -EINVAL);
+    gsi_state_wipe(&s);
+    assert_code(gsi_state_write(&s, text), -EINVAL);
+}
+
+/* ---- a lack of memory ---- */
+
+static long allocations, fail_at;
+
+static bool fails(void) { return ++allocations == fail_at; }
+static void *some_malloc(size_t n, const char *file, int line)
+{
+    (void)file, (void)line;
+    return fails() ? NULL : malloc(n);
+}
+static void *some_realloc(void *p, size_t n, const char *file, int line)
+{
+    (void)file, (void)line;
+    return fails() ? NULL : realloc(p, n);
+}
+static void some_free(void *p, const char *file, int line)
+{
+    (void)file, (void)line;
+    free(p);
+}
+
+static void a_lack_of_memory_is_no_damage(void **state)
+{
+    (void)state;
+    struct state s = some_state(), back, before;
+    char text[STATE_TEXT_MAX];
+    int told = 0;
+    for (bool failed = true; failed; told += failed) {
+        allocations = 0;
+        fail_at = told + 1;
+        int e = gsi_state_write(&s, text);
+        failed = allocations >= fail_at;
+        assert_true(failed ? e == -ENOMEM : e == sizeof release_1 - 1);
+    }
+    assert_true(told > 0);
+    memset(&back, 0x5a, sizeof back);
+    before = back;
+    for (int n = 1; n <= told; n++) {
+        allocations = 0;
+        fail_at = n;
+        assert_code(gsi_state_read(&back, release_1, sizeof release_1 - 1), -ENOMEM);
+        assert_memory_equal(&back, &before, sizeof back);
+    }
+    fail_at = 0;
+    assert_ok(gsi_state_read(&back, release_1, sizeof release_1 - 1));
+}
+
 static int init(void **state)
 {
     (void)state;
-    return gsi_crypto_init();
+    random_source = gsi_random_source;
+    return CRYPTO_set_mem_functions(some_malloc, some_realloc, some_free) == 1 ? gsi_crypto_init() : -1;
 }
 
 int main(void)
@@ -254,6 +356,10 @@ int main(void)
         cmocka_unit_test(a_file_cut_anywhere_is_damaged),
         cmocka_unit_test(each_flipped_bit_is_noticed),
         cmocka_unit_test(other_texts_are_refused_for_what_they_are),
+        cmocka_unit_test(a_newer_file_of_any_length_is_told_as_newer),
+        cmocka_unit_test(a_rotation_tried_again_keeps_the_key_that_control_knows),
+        cmocka_unit_test(keys_that_are_absent_are_neither_pinned_nor_written),
+        cmocka_unit_test(a_lack_of_memory_is_no_damage),
     };
     return cmocka_run_group_tests(tests, init, NULL);
 }

@@ -17,8 +17,9 @@ int gsi_key_parse(enum key_kind kind, const char *text, size_t n, uint8_t key[KE
     size_t prefix = strlen(kinds[kind].prefix), got;
     uint8_t bytes[KEY_LEN];
     const char *end;
-    bool ok = n == prefix + 2 * KEY_LEN && memcmp(text, kinds[kind].prefix, prefix) == 0 &&
-              sodium_hex2bin(bytes, sizeof bytes, text + prefix, n - prefix, NULL, &got, &end) == 0 && got == sizeof bytes && end == text + n;
+    bool ok = n == prefix + 2 * KEY_LEN && memcmp(text, kinds[kind].prefix, prefix) == 0;
+    ok = ok && sodium_hex2bin(bytes, sizeof bytes, text + prefix, n - prefix, NULL, &got, &end) == 0;
+    ok = ok && got == sizeof bytes && end == text + n;
     if (ok)
         memcpy(key, bytes, sizeof bytes);
     gsi_wipe(bytes, sizeof bytes);

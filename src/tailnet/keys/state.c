@@ -19,9 +19,12 @@ void gsi_state_new(struct state *s)
 
 void gsi_state_rotate(struct state *s)
 {
-    memcpy(s->old_node, s->node, KEY_LEN);
+    if (gsi_is_zero(s->old_node, KEY_LEN))
+        memcpy(s->old_node, s->node, KEY_LEN);
     gsi_x25519_private(s->node);
 }
+
+void gsi_state_rotated(struct state *s) { gsi_wipe(s->old_node, KEY_LEN); }
 
 void gsi_state_wipe(struct state *s) { gsi_wipe(s, sizeof *s); }
 
@@ -47,6 +50,8 @@ int gsi_state_pin(struct state *s, const char *url, const uint8_t key[KEY_LEN])
     size_t n = strlen(url);
     if (!is_word(url, n, STATE_URL_MAX))
         return gs_fail(-EINVAL, "a control URL is at most %d printable characters", STATE_URL_MAX);
+    if (gsi_is_zero(key, KEY_LEN))
+        return gs_fail(-EINVAL, "the control server's key is zero: it has none, or does not tell it");
     int i = 0;
     while (i < s->controls && strcmp(s->control[i].url, url) != 0)
         i++;
@@ -103,6 +108,8 @@ _Static_assert(STATE_CONTROLS * (STATE_URL_MAX + KEY_TEXT_MAX + 16) + 4 * KEY_TE
 
 int gsi_state_write(const struct state *s, char out[STATE_TEXT_MAX])
 {
+    if (gsi_is_zero(s->machine, KEY_LEN) || gsi_is_zero(s->node, KEY_LEN))
+        return gs_fail(-EINVAL, "a state without a machine key or a node key could not be read again");
     struct text t = {out, 0};
     char check[CHECK_TEXT + 1], version[16];
     snprintf(version, sizeof version, "%d\n", STATE_VERSION);
@@ -229,13 +236,13 @@ static int read_all(struct state *s, const char *text, size_t n)
     char check[CHECK_TEXT + 1];
     if (n && *text == '{')
         return read_version(&l);
-    if (n > STATE_TEXT_MAX || !next_line(&rest, &l))
+    if (!next_line(&rest, &l))
         return -EBADMSG;
-    int e = read_version(&l);
+    int e = read_version(&l); /* before the length: a newer version's may be longer */
     if (e < 0)
         return e;
     size_t last = sizeof "end " - 1 + CHECK_TEXT + 1;
-    if (rest.n < last)
+    if (n > STATE_TEXT_MAX || rest.n < last)
         return -EBADMSG;
     rest.n -= last;
     const char *end = rest.p + rest.n;
