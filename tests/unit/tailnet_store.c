@@ -108,6 +108,9 @@ static void a_directory_that_is_not_ours_alone_is_refused(void **state)
     path_in(path, sizeof path, dir, "link");
     assert_int_equal(symlink(dir, path), 0);
     assert_refused(path, -ENOTDIR, "symbolic link");
+    strcat(path, "//"); /* a slash behind it would follow the link */
+    struct store *s;
+    assert_code(gsi_store_open(&s, path), -ENOTDIR);
     put_file(dir, "file", "x", 0600);
     path_in(path, sizeof path, dir, "file");
     assert_refused(path, -ENOTDIR, "must be a directory");
@@ -136,6 +139,9 @@ static void a_file_that_is_not_ours_alone_is_not_read(void **state)
     much[CAP + 1] = 0;
     put_file(dir, "state", much, 0600);
     assert_unread(s, -EFBIG, "longer");
+    char got[CAP];
+    assert_code(gsi_store_read(s, got, sizeof got), -EFBIG);
+    assert_null(memchr(got, 'm', sizeof got)); /* half a secret is of no use to anybody */
     put_file(dir, "state", much + 1, 0600);
     assert_reads(s, much + 1);
     assert_int_equal(unlink(path), 0);
@@ -174,7 +180,7 @@ static void two_processes_never_have_one_state(void **state)
     const char *dir = fresh_directory();
     struct store *s = open_store(dir), *again;
     char pid[32];
-    snprintf(pid, sizeof pid, ", %d has", (int)getpid());
+    snprintf(pid, sizeof pid, "process %d has", (int)getpid());
     assert_int_equal(open_in_child(dir, 0), EBUSY);
     assert_code(gsi_store_open(&again, dir), -EBUSY); /* nor one twice */
     assert_non_null(strstr(gs_error_detail(-EBUSY), pid));
@@ -183,6 +189,76 @@ static void two_processes_never_have_one_state(void **state)
     if (geteuid() == 0)
         assert_int_equal(open_in_child(dir, 65534), EACCES);
     gsi_store_close(open_store(dir));
+}
+
+/* What a node without root does all its life. */
+static void nobody_has_a_state_too(void **state)
+{
+    (void)state;
+    enum { NOBODY = 65534 };
+    const char *dir = fresh_directory();
+    if (geteuid() != 0) /* the other tests were it, then */
+        skip();
+    assert_int_equal(mkdir(dir, 0700), 0);
+    assert_int_equal(chown(dir, NOBODY, NOBODY), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct store *s;
+        char got[CAP];
+        /* by its name from within: the directories above may be root's alone */
+        if (chdir(dir) < 0 || setgroups(0, NULL) < 0 || setgid(NOBODY) < 0 || setuid(NOBODY) < 0)
+            _exit(200);
+        bool ok = gsi_store_open(&s, "mine/") == 0 && gsi_store_read(s, got, sizeof got) == 0 && gsi_store_write(s, "one", 3) == 0 &&
+                  gsi_store_write(s, "two", 3) == 0;
+        if (!ok)
+            _exit(201);
+        gsi_store_close(s);
+        ok = gsi_store_open(&s, "./mine") == 0 && gsi_store_read(s, got, sizeof got) == 3 && memcmp(got, "two", 3) == 0;
+        _exit(ok ? 0 : 202);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(WEXITSTATUS(status), 0);
+    char path[400];
+    path_in(path, sizeof path, dir, "mine");
+    assert_refused(path, -EPERM, "belongs to user 65534");
+}
+
+/* ---- the directory's own name ---- */
+
+static ino_t watched;
+static int synced;
+
+static int counting_fsync(int fd)
+{
+    struct stat st;
+    synced += fstat(fd, &st) == 0 && st.st_ino == watched;
+    return real.fsync(fd);
+}
+
+/* A directory that the parent forgets after a power cut takes the keys with it. */
+static void the_directory_s_name_is_on_disk_before_a_write_answers(void **state)
+{
+    (void)state;
+    char inside[400];
+    struct stat st;
+    const char *parent = fresh_directory();
+    assert_int_equal(mkdir(parent, 0700), 0);
+    assert_true(stat(parent, &st) == 0);
+    watched = st.st_ino;
+    path_in(inside, sizeof inside, parent, "inner");
+    gsi_store_calls.fsync = counting_fsync;
+    for (int i = 0; i < 2; i++) { /* the first may have been killed just after it made the directory */
+        struct store *s = open_store(inside);
+        synced = 0;
+        assert_ok(gsi_store_write(s, "text", 4));
+        assert_int_equal(synced, 1);
+        assert_ok(gsi_store_write(s, "text", 4)); /* once is enough */
+        assert_int_equal(synced, 1);
+        gsi_store_close(s);
+    }
+    gsi_store_calls = real;
 }
 
 /* ---- a failing disk ---- */
@@ -311,6 +387,8 @@ int main(void)
         cmocka_unit_test(a_directory_that_is_not_ours_alone_is_refused),
         cmocka_unit_test(a_file_that_is_not_ours_alone_is_not_read),
         cmocka_unit_test(two_processes_never_have_one_state),
+        cmocka_unit_test(nobody_has_a_state_too),
+        cmocka_unit_test(the_directory_s_name_is_on_disk_before_a_write_answers),
         cmocka_unit_test(each_failing_call_leaves_the_old_or_the_new_file),
         cmocka_unit_test(a_death_at_each_call_leaves_the_old_or_the_new_file),
     };

@@ -25,6 +25,7 @@ struct store_calls gsi_store_calls = {
 
 struct store {
     int dir, lock;
+    bool rooted; /* the directory's own name is on disk */
     char path[]; /* for details */
 };
 
@@ -84,7 +85,8 @@ static int is_locked(const struct store *s, int fd)
     ssize_t n = sys.read(fd, pid, PID_TEXT);
     pid[n > 0 ? n : 0] = 0;
     pid[strspn(pid, "0123456789")] = 0;
-    return gs_fail(-EBUSY, "%s: another process%s%s has this state open: end it, or use another state directory", s->path, *pid ? ", " : "", pid);
+    return gs_fail(-EBUSY, "%s: %sprocess%s%s has this state open: end it, or use another state directory", s->path, *pid ? "" : "another ",
+                   *pid ? " " : "", pid);
 }
 
 static int take_lock(struct store *s)
@@ -109,12 +111,14 @@ static int take_lock(struct store *s)
 int gsi_store_open(struct store **out, const char *directory)
 {
     size_t n = strlen(directory);
+    while (n > 1 && directory[n - 1] == '/') /* with a slash behind it a link would be followed */
+        n--;
     struct store *s = n ? OPENSSL_zalloc(sizeof *s + n + 1) : NULL;
     if (!n)
         return gs_fail(-EINVAL, "the state directory has no name");
     if (!s)
         return -ENOMEM;
-    memcpy(s->path, directory, n + 1);
+    memcpy(s->path, directory, n);
     s->dir = s->lock = -1;
     int e = open_directory(s);
     if (e == 0)
@@ -152,7 +156,8 @@ static int read_whole(const struct store *s, int fd, char *out, size_t cap)
         if (k == 0)
             return n ? (int)n : gs_fail(-EBADMSG, "%s/" STATE ": is empty: restore it from a copy, or remove it to join as a new machine", s->path);
         if (n == cap)
-            return gs_fail(-EFBIG, "%s/" STATE ": is longer than any state: restore it from a copy, or remove it to join as a new machine", s->path);
+            return gs_fail(-EFBIG, "%s/" STATE ": is longer than any state of this version: update gensock if a newer one wrote it, or restore it from a copy",
+                           s->path);
         n += (size_t)k;
     }
 }
@@ -168,6 +173,8 @@ int gsi_store_read(struct store *s, char *out, size_t cap)
     if (e == 0)
         e = read_whole(s, fd, out, cap);
     sys.close(fd);
+    if (e < 0)
+        OPENSSL_cleanse(out, cap);
     return e;
 }
 
@@ -198,6 +205,24 @@ static int write_fresh(struct store *s, const char *bytes, size_t n)
     return e;
 }
 
+/* Once is enough, but at the first write and not where the directory is made: who made it may have been killed before this. */
+static int sync_parent(struct store *s)
+{
+    if (s->rooted)
+        return 0;
+    int fd = open_in(s->dir, "..", O_RDONLY | O_DIRECTORY);
+    if (fd == -EACCES) /* passable, but not for us to read: nothing can be done from here */
+        return 0;
+    if (fd < 0)
+        return fd;
+    int e = sys.fsync(fd) < 0 ? -errno : 0;
+    sys.close(fd);
+    if (e == -EINVAL || e == -EROFS) /* a read-only file system under a mounted directory */
+        e = 0;
+    s->rooted = e == 0;
+    return e;
+}
+
 int gsi_store_write(struct store *s, const char *bytes, size_t n)
 {
     if (!n)
@@ -209,5 +234,6 @@ int gsi_store_write(struct store *s, const char *bytes, size_t n)
         (void)sys.unlinkat(s->dir, FRESH, 0);
         return fail(e, s, STATE, "cannot be written, and is as it was");
     }
-    return sys.fsync(s->dir) < 0 ? fail(-errno, s, STATE, "is written, but perhaps not yet on disk") : 0;
+    e = sys.fsync(s->dir) < 0 ? -errno : sync_parent(s);
+    return e < 0 ? fail(e, s, STATE, "is written, but perhaps not yet on disk") : 0;
 }
