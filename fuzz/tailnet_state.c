@@ -1,4 +1,4 @@
-/* State files and key texts: what is read is written again as it was, byte for byte. */
+/* State files: what is read is written again as it was, byte for byte. */
 #include <stdlib.h>
 
 #include "tailnet/keys/state.h"
