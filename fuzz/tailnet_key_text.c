@@ -1,5 +1,6 @@
 /* Key texts: the first byte chooses the kind, the rest is text. A naive reader decides the same, and what is read is written again. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "tailnet/keys/key.h"
 

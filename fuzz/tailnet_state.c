@@ -1,5 +1,6 @@
 /* State files: what is read is written again as it was, byte for byte. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "tailnet/keys/state.h"
 
