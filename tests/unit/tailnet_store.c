@@ -197,17 +197,17 @@ static void nobody_has_a_state_too(void **state)
     (void)state;
     enum { NOBODY = 65534 };
     const char *dir = fresh_directory();
-    if (geteuid() != 0) /* the other tests were it, then */
-        skip();
+    bool root = geteuid() == 0; /* else whoever we are is nobody enough */
     assert_int_equal(mkdir(dir, 0700), 0);
-    assert_int_equal(chown(dir, NOBODY, NOBODY), 0);
+    if (root)
+        assert_int_equal(chown(dir, NOBODY, NOBODY), 0);
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
         struct store *s;
         char got[CAP];
         /* by its name from within: the directories above may be root's alone */
-        if (chdir(dir) < 0 || setgroups(0, NULL) < 0 || setgid(NOBODY) < 0 || setuid(NOBODY) < 0)
+        if (chdir(dir) < 0 || (root && (setgroups(0, NULL) < 0 || setgid(NOBODY) < 0 || setuid(NOBODY) < 0)))
             _exit(200);
         bool ok = gsi_store_open(&s, "mine/") == 0 && gsi_store_read(s, got, sizeof got) == 0 && gsi_store_write(s, "one", 3) == 0 &&
                   gsi_store_write(s, "two", 3) == 0;
@@ -222,7 +222,8 @@ static void nobody_has_a_state_too(void **state)
     assert_int_equal(WEXITSTATUS(status), 0);
     char path[400];
     path_in(path, sizeof path, dir, "mine");
-    assert_refused(path, -EPERM, "belongs to user 65534");
+    if (root)
+        assert_refused(path, -EPERM, "belongs to user 65534");
 }
 
 /* ---- the directory's own name ---- */
