@@ -1,11 +1,11 @@
 /* json.h: JSON (RFC 8259) as the control protocol speaks it: a pull reader over one whole message, and a bounded writer.
  *
- * The reader allocates nothing, does not recurse and is strict: what it passes over is checked as well. Its first error stays, with
- * its place; from then on every call answers nothing, so a parser asks once, at the end.
+ * The reader allocates nothing, does not recurse and is strict: what it passes over is checked as well. Its first error
+ * stays, with its place; from then on every call answers nothing, so a parser asks once, at the end.
  *
- * As for Go's decoder, which the servers are written against, null is the same as nothing: 0, false, "", an empty array or object. Where
- * null and absent differ, ask gsi_json_null() first. Names are compared exactly; a known member that comes twice is an error, members
- * that are unknown, and values that the caller does not read, are skipped.
+ * As for Go's decoder, which the servers are written against, null is the same as nothing: 0, false, "", an empty array or
+ * object. Where null and absent differ, ask gsi_json_null() first. Names are compared exactly; a known member that comes
+ * twice is an error, members that are unknown, and values that the caller does not read, are skipped.
  *
  *     enum { ID, ROUTES };
  *     static const char *const members[] = {"ID", "Routes", NULL};
@@ -56,7 +56,8 @@ struct json_text {
     bool has_nul; /* \u0000 is in it */
 };
 
-/* Unix time. All zero: none, which is also how Go's zero time (0001-01-01T00:00:00Z) reads; the epoch itself reads as one nanosecond later. */
+/* Unix time. All zero: none, which is also how Go's zero time (0001-01-01T00:00:00Z) reads; the epoch itself reads as one
+ * nanosecond later. */
 struct json_time {
     int64_t s;
     uint32_t ns;
@@ -78,8 +79,8 @@ GS_MUST_USE bool gsi_json_array(struct json *j);
 GS_MUST_USE bool gsi_json_item(struct json *j);
 /* Likewise for an object with names that are data; duplicates are the caller's. */
 GS_MUST_USE bool gsi_json_key(struct json *j, struct json_text *key);
-/* The index of the next known member, whose value is due; < 0: the object is left, or an error. names ends with NULL; *seen is 0 at
- * first and then tells which came, bit by index. */
+/* The index of the next known member, whose value is due; < 0: the object is left, or an error. names ends with NULL; *seen
+ * is 0 at first and then tells which came, bit by index. */
 GS_MUST_USE int gsi_json_member(struct json *j, const char *const *names, uint64_t *seen);
 
 bool gsi_json_bool(struct json *j);
@@ -90,7 +91,8 @@ double gsi_json_number(struct json *j);
 struct json_text gsi_json_text(struct json *j);
 /* Unescaped, with a 0 behind; the length. Longer than cap - 1, or a NUL inside, is an error, and out is "". */
 size_t gsi_json_string(struct json *j, char *out, size_t cap);
-/* Unescaped, borrowed from the message where there are no escapes, else in scratch. n > 0 only without an error; no NUL inside. */
+/* Unescaped, borrowed from the message where there are no escapes, else in scratch. n > 0 only without an error; no NUL
+ * inside. */
 struct json_text gsi_json_view(struct json *j, char *scratch, size_t cap);
 /* RFC 4648 §4 with its padding. The number of bytes; more than cap is an error. */
 size_t gsi_json_base64(struct json *j, void *out, size_t cap);

@@ -141,7 +141,8 @@ void gsi_json_put_time(struct json_out *o, const char *key, struct json_time t)
     while (json_days(year, month, 1) > today)
         month--;
     char text[80], rest[12];
-    snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d%sZ", (int)year, (int)month, (int)(today - json_days(year, month, 1)) + 1,
+    snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d%sZ", (int)year, (int)month, (int)(today - json_days(year,
+                                                                                                                   month, 1)) + 1,
              (int)(of_day / 3600), (int)(of_day / 60 % 60), (int)(of_day % 60), fraction(rest, t.ns));
     gsi_json_put_string(o, key, text);
 }
