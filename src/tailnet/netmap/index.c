@@ -7,7 +7,7 @@
 
 enum { TABLE_LEAST = 64, TABLE_MOST = 1 << 28 };
 
-static void place(struct table *t, struct slot s)
+static void place(struct map_table *t, struct map_slot s)
 {
     uint32_t i = s.hash & (t->cap - 1);
     while (t->slots[i].number)
@@ -15,7 +15,7 @@ static void place(struct table *t, struct slot s)
     t->slots[i] = s;
 }
 
-int gsi_table_reserve(struct table *t, size_t n)
+int gsi_map_table_reserve(struct map_table *t, size_t n)
 {
     uint32_t cap = t->cap ? t->cap : TABLE_LEAST;
     if (n > TABLE_MOST / 2)
@@ -24,7 +24,7 @@ int gsi_table_reserve(struct table *t, size_t n)
         cap *= 2;
     if (cap == t->cap)
         return 0;
-    struct table grown = {.slots = OPENSSL_zalloc(cap * sizeof *grown.slots), .cap = cap, .n = t->n};
+    struct map_table grown = {.slots = OPENSSL_zalloc(cap * sizeof *grown.slots), .cap = cap, .n = t->n};
     if (!grown.slots)
         return -ENOMEM;
     for (uint32_t i = 0; i < t->cap; i++)
@@ -35,13 +35,13 @@ int gsi_table_reserve(struct table *t, size_t n)
     return 0;
 }
 
-void gsi_table_add(struct table *t, uint32_t hash, uint32_t number)
+void gsi_map_table_add(struct map_table *t, uint32_t hash, uint32_t number)
 {
-    place(t, (struct slot){hash, number + 1});
+    place(t, (struct map_slot){hash, number + 1});
     t->n++;
 }
 
-void gsi_table_remove(struct table *t, uint32_t hash, uint32_t number)
+void gsi_map_table_remove(struct map_table *t, uint32_t hash, uint32_t number)
 {
     uint32_t mask = t->cap - 1, hole = hash & mask;
     while (t->slots[hole].hash != hash || t->slots[hole].number != number + 1) {
@@ -57,11 +57,11 @@ void gsi_table_remove(struct table *t, uint32_t hash, uint32_t number)
         t->slots[hole] = t->slots[i];
         hole = i;
     }
-    t->slots[hole] = (struct slot){0, 0};
+    t->slots[hole] = (struct map_slot){0, 0};
     t->n--;
 }
 
-uint32_t gsi_table_next(const struct table *t, uint32_t hash, uint32_t *at)
+uint32_t gsi_map_table_next(const struct map_table *t, uint32_t hash, uint32_t *at)
 {
     if (!t->cap)
         return UINT32_MAX;
@@ -114,7 +114,7 @@ uint32_t gsi_name_hash(uint64_t seed, const char *name, size_t n)
 
 uint32_t gsi_netmap_entries(const struct map_node *n) { return 4 + n->addresses_n; }
 
-static void each_entry(struct netmap *m, uint32_t at, void (*act)(struct table *, uint32_t, uint32_t))
+static void each_entry(struct netmap *m, uint32_t at, void (*act)(struct map_table *, uint32_t, uint32_t))
 {
     const struct map_node *n = m->nodes[at];
     size_t name_n = gsi_name_len(n->name, strlen(n->name));
@@ -129,13 +129,13 @@ static void each_entry(struct netmap *m, uint32_t at, void (*act)(struct table *
             act(&m->index, gsi_index_hash(m->seed, BY_ADDRESS, n->addresses[i].ip.b, IP_LEN), at);
 }
 
-void gsi_netmap_index_add(struct netmap *m, uint32_t at) { each_entry(m, at, gsi_table_add); }
-void gsi_netmap_index_remove(struct netmap *m, uint32_t at) { each_entry(m, at, gsi_table_remove); }
+void gsi_netmap_index_add(struct netmap *m, uint32_t at) { each_entry(m, at, gsi_map_table_add); }
+void gsi_netmap_index_remove(struct netmap *m, uint32_t at) { each_entry(m, at, gsi_map_table_remove); }
 
 uint32_t gsi_netmap_find_id(const struct netmap *m, int64_t id)
 {
     uint32_t hash = gsi_index_hash(m->seed, BY_ID, &id, sizeof id), at = hash;
-    for (uint32_t i; (i = gsi_table_next(&m->index, hash, &at)) != UINT32_MAX;)
+    for (uint32_t i; (i = gsi_map_table_next(&m->index, hash, &at)) != UINT32_MAX;)
         if (m->nodes[i]->id == id)
             return i;
     return UINT32_MAX;

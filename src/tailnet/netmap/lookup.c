@@ -31,7 +31,7 @@ const struct map_node *gsi_netmap_by_id(const struct netmap *m, int64_t id)
 const struct map_node *gsi_netmap_by_key(const struct netmap *m, const uint8_t key[KEY_LEN])
 {
     uint32_t hash = gsi_index_hash(m->seed, BY_KEY, key, KEY_LEN), at = hash;
-    for (uint32_t i; (i = gsi_table_next(&m->index, hash, &at)) != UINT32_MAX;)
+    for (uint32_t i; (i = gsi_map_table_next(&m->index, hash, &at)) != UINT32_MAX;)
         if (memcmp(m->nodes[i]->key, key, KEY_LEN) == 0)
             return m->nodes[i];
     return NULL;
@@ -42,7 +42,7 @@ const struct map_node *gsi_netmap_by_disco(const struct netmap *m, const uint8_t
     uint32_t hash = gsi_index_hash(m->seed, BY_DISCO, disco, KEY_LEN), at = hash;
     if (gsi_is_zero(disco, KEY_LEN))
         return NULL;
-    for (uint32_t i; (i = gsi_table_next(&m->index, hash, &at)) != UINT32_MAX;) {
+    for (uint32_t i; (i = gsi_map_table_next(&m->index, hash, &at)) != UINT32_MAX;) {
         const struct map_node *n = m->nodes[i];
         if (memcmp(n->disco, disco, KEY_LEN) != 0)
             continue;
@@ -65,7 +65,7 @@ static bool has_address(const struct map_node *n, const struct ip *ip)
 const struct map_node *gsi_netmap_by_address(const struct netmap *m, const struct ip *ip)
 {
     uint32_t hash = gsi_index_hash(m->seed, BY_ADDRESS, ip->b, IP_LEN), at = hash;
-    for (uint32_t i; (i = gsi_table_next(&m->index, hash, &at)) != UINT32_MAX;)
+    for (uint32_t i; (i = gsi_map_table_next(&m->index, hash, &at)) != UINT32_MAX;)
         if (has_address(m->nodes[i], ip))
             return m->nodes[i];
     return NULL;
@@ -205,7 +205,7 @@ static const struct map_node *find_name(const struct netmap *m, const char *name
     uint32_t hash = gsi_name_hash(m->seed, name, n), at = hash;
     if (m->self && same_name(name, n, m->self->name))
         return m->self;
-    for (uint32_t i; (i = gsi_table_next(&m->index, hash, &at)) != UINT32_MAX;)
+    for (uint32_t i; (i = gsi_map_table_next(&m->index, hash, &at)) != UINT32_MAX;)
         if (same_name(name, n, m->nodes[i]->name))
             return m->nodes[i];
     return NULL;

@@ -165,21 +165,21 @@ struct map_update {
 
 /* ---- the index (index.c): hash to number, several numbers may have one hash ---- */
 
-struct slot {
+struct map_slot {
     uint32_t hash, number; /* number + 1; 0: free */
 };
 
-struct table {
-    struct slot *slots;
+struct map_table {
+    struct map_slot *slots;
     uint32_t cap, n; /* cap: a power of two, or 0 */
 };
 
 /* Room for n in all. */
-GS_MUST_USE int gsi_table_reserve(struct table *t, size_t n);
-void gsi_table_add(struct table *t, uint32_t hash, uint32_t number);
-void gsi_table_remove(struct table *t, uint32_t hash, uint32_t number);
+GS_MUST_USE int gsi_map_table_reserve(struct map_table *t, size_t n);
+void gsi_map_table_add(struct map_table *t, uint32_t hash, uint32_t number);
+void gsi_map_table_remove(struct map_table *t, uint32_t hash, uint32_t number);
 /* The next number with this hash: *at is the hash at first. UINT32_MAX: none. */
-uint32_t gsi_table_next(const struct table *t, uint32_t hash, uint32_t *at);
+uint32_t gsi_map_table_next(const struct map_table *t, uint32_t hash, uint32_t *at);
 
 enum index_kind { BY_ID = 1, BY_KEY, BY_DISCO, BY_ADDRESS, BY_NAME };
 
@@ -202,7 +202,7 @@ struct netmap {
     struct map_node **nodes; /* with holes */
     uint32_t *holes;
     uint32_t nodes_n, nodes_cap, holes_n; /* nodes_n: used, holes included */
-    struct table index;
+    struct map_table index;
     struct map_user **users; /* by id */
     size_t users_n, dropped, unsigned_n, node_bytes;
     struct config *derp, *scores, *dns, *health, *domain, *browsed;
@@ -222,7 +222,7 @@ struct netmap {
 struct stage {
     struct change *changes;
     size_t n, dropped;
-    struct table by_id, by_key; /* of changes */
+    struct map_table by_id, by_key; /* of changes */
     bool from_empty;
     const struct map_node *self;
 };

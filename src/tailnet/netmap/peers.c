@@ -11,7 +11,7 @@ static uint32_t key_hash(const struct netmap *m, const uint8_t *key) { return gs
 static struct change *find_change(const struct netmap *m, const struct stage *s, int64_t id)
 {
     uint32_t hash = id_hash(m, id), at = hash;
-    for (uint32_t i; (i = gsi_table_next(&s->by_id, hash, &at)) != UINT32_MAX;)
+    for (uint32_t i; (i = gsi_map_table_next(&s->by_id, hash, &at)) != UINT32_MAX;)
         if (s->changes[i].id == id)
             return &s->changes[i];
     return NULL;
@@ -37,19 +37,19 @@ static void set(struct netmap *m, struct stage *s, int64_t id, struct map_node *
     if (!c) {
         c = &s->changes[s->n++];
         *c = (struct change){.before = map_has(m, id), .id = id};
-        gsi_table_add(&s->by_id, id_hash(m, id), (uint32_t)(s->n - 1));
+        gsi_map_table_add(&s->by_id, id_hash(m, id), (uint32_t)(s->n - 1));
     }
     OPENSSL_free(c->after);
     c->after = after;
     if (after)
-        gsi_table_add(&s->by_key, key_hash(m, after->key), (uint32_t)(c - s->changes));
+        gsi_map_table_add(&s->by_key, key_hash(m, after->key), (uint32_t)(c - s->changes));
 }
 
 /* Whether a peer of another ID has this key, as this message has left them so far. */
 static bool key_is_taken(const struct netmap *m, const struct stage *s, const struct map_node *n)
 {
     uint32_t hash = key_hash(m, n->key), at = hash;
-    for (uint32_t i; (i = gsi_table_next(&s->by_key, hash, &at)) != UINT32_MAX;) {
+    for (uint32_t i; (i = gsi_map_table_next(&s->by_key, hash, &at)) != UINT32_MAX;) {
         const struct map_node *other = s->changes[i].after; /* entries of what was replaced stay: look */
         if (other && other->id != n->id && memcmp(other->key, n->key, KEY_LEN) == 0)
             return true;
@@ -149,7 +149,7 @@ static int reserve(struct netmap *m, const struct stage *s, const char **why)
         m->holes = holes;
         m->nodes_cap = (uint32_t)cap;
     }
-    return gsi_table_reserve(&m->index, entries);
+    return gsi_map_table_reserve(&m->index, entries);
 }
 
 int gsi_stage_peers(struct netmap *m, struct map_update *u, int64_t wall_s, struct stage *s, const char **why)
@@ -161,7 +161,7 @@ int gsi_stage_peers(struct netmap *m, struct map_update *u, int64_t wall_s, stru
     if (!most)
         return 0;
     s->changes = OPENSSL_zalloc(most * sizeof *s->changes);
-    if (!s->changes || gsi_table_reserve(&s->by_id, most) < 0 || gsi_table_reserve(&s->by_key, most) < 0)
+    if (!s->changes || gsi_map_table_reserve(&s->by_id, most) < 0 || gsi_map_table_reserve(&s->by_key, most) < 0)
         return -ENOMEM;
     if (self_changed && !s->from_empty)
         remove_the_rest(m, s); /* who has this node's key: first, so that a delta may bring the ID again */
