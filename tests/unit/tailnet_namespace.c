@@ -139,6 +139,29 @@ static void several_stand_side_by_side(void **state)
     }
 }
 
+/* Else a closed connection of the host's would stay open in the helper. */
+static void the_helper_keeps_nothing_of_the_host_open(void **state)
+{
+    (void)state;
+    for (int i = 0; i < n_ways; i++) {
+        int end[2], high[2];
+        char c;
+        assert_int_equal(pipe2(end, O_CLOEXEC | O_NONBLOCK), 0);
+        assert_int_equal(pipe2(high, O_CLOEXEC | O_NONBLOCK), 0);
+        int far = fcntl(high[1], F_DUPFD_CLOEXEC, 300);
+        assert_true(far >= 300);
+        struct namespace *ns = open_one(ways[i]);
+        close(end[1]);
+        close(high[1]);
+        close(far);
+        assert_int_equal(read(end[0], &c, 1), 0); /* all writing ends are closed */
+        assert_int_equal(read(high[0], &c, 1), 0);
+        close(end[0]);
+        close(high[0]);
+        gsi_namespace_close(ns);
+    }
+}
+
 static void *ask(void *arg)
 {
     struct namespace *ns = arg;
@@ -484,6 +507,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(each_way_leaves_nothing_behind),
         cmocka_unit_test(the_best_way_is_taken_by_itself),
         cmocka_unit_test(several_stand_side_by_side),
+        cmocka_unit_test(the_helper_keeps_nothing_of_the_host_open),
         cmocka_unit_test(threads_make_sockets_at_the_same_time),
         cmocka_unit_test(a_socket_that_cannot_be_says_so),
         cmocka_unit_test(addresses_and_routes_come_and_go),
