@@ -424,7 +424,7 @@ static void a_map_request_says_everything(void **state)
     static const struct hostinfo host = {.hostname = "n\"1", .os = "linux", .routable_ips = routes, .routable_ips_n = 1,
                                          .request_tags = tags, .request_tags_n = 2,
                                          .userspace = true, .shields_up = true, .net = &net};
-    struct own_endpoint endpoints[2] = {{.type = ENDPOINT_STUN}, {.type = ENDPOINT_LOCAL}};
+    struct own_endpoint endpoints[2] = {{.type = OWN_STUN}, {.type = OWN_LOCAL}};
     uint8_t node[KEY_LEN] = {0xab}, disco[KEY_LEN] = {0xcd};
     char body[2048];
     assert_ok(gsi_endpoint_parse("203.0.113.5:54321", 17, &endpoints[0].at));

@@ -7,6 +7,7 @@
 #define GSI_TAILNET_CONTROL_REQUEST_H
 
 #include "tailnet/crypto/crypto.h"
+#include "tailnet/disco/own.h"
 #include "tailnet/endpoint/endpoint.h"
 
 /* What is promised by declaring it: tailnet-protocol.md 4.6. At least 113 for headscale, below 120 without peer relays. */
@@ -47,15 +48,6 @@ struct register_request {
     const char *followup;        /* the login URL that was told: waits until the login is done */
     bool ephemeral;
     const struct hostinfo *host;
-};
-
-/* tailnet-protocol.md 4.1. */
-enum endpoint_type { ENDPOINT_UNKNOWN, ENDPOINT_LOCAL, ENDPOINT_STUN, ENDPOINT_PORTMAPPED, ENDPOINT_STUN_LOCAL_PORT,
-                    ENDPOINT_EXPLICIT };
-
-struct own_endpoint {
-    struct endpoint at;
-    enum endpoint_type type;
 };
 
 struct map_request {

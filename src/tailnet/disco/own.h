@@ -11,7 +11,7 @@
 enum { OWN_MAX = 32, OWN_SEEN_MAX = 8 };
 
 /* The numbers of MapRequest.EndpointTypes. */
-enum own_type { OWN_LOCAL = 1, OWN_STUN = 2, OWN_PORTMAPPED = 3, OWN_STUN_LOCAL_PORT = 4 };
+enum own_type { OWN_LOCAL = 1, OWN_STUN = 2, OWN_PORTMAPPED = 3, OWN_STUN_LOCAL_PORT = 4, OWN_EXPLICIT = 5 };
 
 struct own_endpoint {
     struct endpoint at;
