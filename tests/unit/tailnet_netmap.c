@@ -6,6 +6,7 @@
 #include "tailnet/netmap/netmap.h"
 
 #define K(c) "nodekey:00000000000000000000000000000000000000000000000000000000000000" c
+#define Z64 "0000000000000000000000000000000000000000000000000000000000000000"
 #define D(c) "discokey:00000000000000000000000000000000000000000000000000000000000000" c
 #define SELF "\"Node\":{\"ID\":1,\"StableID\":\"1\",\"Name\":\"self.net.test.\",\"User\":7,\"Key\":\"" K("01") "\",\"Addresses\":[\"100.64.0.1/32\",\"fd7a:115c:a1e0::1/128\"]}"
 #define PEER(id, key, name, ip, more)                                                                                 \
@@ -118,6 +119,42 @@ static void headscales_first_message_is_read(void **state)
     assert_string_equal(list.rules[0].sources[0].p, "*");
     assert_int_equal(list.rules[0].destinations[0].last, 65535);
     assert_int_equal(told, 1 << MAP_SELF | 1 << MAP_FILTER | 1 << MAP_DERP | 1 << MAP_DNS | 1 << MAP_HEALTH);
+}
+
+/* Every message of testcontrol is a whole one: read again, it changes nothing but what is always told. */
+static void testcontrols_full_messages_are_read_again_and_again(void **state)
+{
+    (void)state;
+    static const char full[] =
+        "{\"Node\":{\"ID\":1,\"StableID\":\"TESTCTRL1\",\"Name\":\"c-node\",\"User\":1,\"Key\":\"" K("01") "\",\"Machine\":\"mkey:" Z64 "\","
+        "\"Addresses\":[\"100.64.0.1/32\",\"fd7a:115c:a1e0::1/128\"],\"AllowedIPs\":[\"100.64.0.1/32\",\"fd7a:115c:a1e0::1/128\"],"
+        "\"Cap\":113,\"MachineAuthorized\":true,\"Capabilities\":[\"https\",\"funnel\"],\"CapMap\":{\"https\":[1],\"x\":[]}},"
+        "\"DERPMap\":{\"Regions\":{\"1\":{\"RegionID\":1}}},\"Domain\":\"fake-control.example.net\",\"CollectServices\":\"true\","
+        "\"PacketFilter\":[{\"SrcIPs\":[\"*\"],\"DstPorts\":[{\"IP\":\"*\",\"Ports\":{\"First\":0,\"Last\":65535}}],\"IPProto\":[1,6,17,58]},"
+        "{\"SrcIPs\":[\"100.64.0.2/32\"],\"CapGrant\":[{\"Dsts\":[\"100.64.0.1/32\"],\"CapMap\":{\"peer\":[\"v\"]}}]}],"
+        "\"UserProfiles\":[{\"ID\":1,\"LoginName\":\"user-1@fake\",\"DisplayName\":\"User 1\"}],\"ControlTime\":\"2020-08-03T00:00:00.000000001Z\","
+        "\"Peers\":[" PEER("2", "02", "d-node", "100.64.0.2", "") "]}";
+    GOOD(full);
+    assert_int_equal(added, 1);
+    const struct map_node *self = gsi_netmap_self(m);
+    const struct map_cap *cap;
+    assert_int_equal(self->online, MAP_UNKNOWN);
+    assert_int_equal(self->caps_n, 3);
+    assert_true(gsi_map_node_has_cap(self, "funnel", 6, NULL));
+    assert_true(gsi_map_node_has_cap(self, "x", 1, &cap));
+    assert_string_equal(cap->values, "[]");
+    struct ip out[1];
+    assert_int_equal(gsi_netmap_resolve(m, "d-node", 6, out, 1), 1);
+    struct filter_list l[1];
+    assert_int_equal(gsi_netmap_filter(m, l, 1), 1);
+    assert_int_equal(l[0].n, 2);
+    assert_int_equal(l[0].rules[0].n_protocols, 4);
+    assert_int_equal(l[0].rules[0].protocols[3], 58);
+    GOOD(full);
+    assert_int_equal(told, 1 << MAP_FILTER | 1 << MAP_DERP | 1 << MAP_DNS);
+    gsi_netmap_start(m);
+    GOOD(full);
+    assert_int_equal(added + removed + changed_n, 0);
 }
 
 static void a_message_cut_at_any_byte_leaves_the_map_as_it_was(void **state)
@@ -315,6 +352,18 @@ static void peers_that_must_not_be_are_dropped(void **state)
     assert_int_equal(gsi_netmap_peers_n(m), 0);
 }
 
+static void a_new_id_alone_makes_a_new_self(void **state)
+{
+    (void)state;
+    GOOD("{\"Node\":{\"ID\":2,\"Key\":\"" K("01") "\"},\"Peers\":[" PEER("2", "02", "b.", "100.64.0.2", "") "," PEER("3", "03", "c.", "100.64.0.3", "") "]}");
+    assert_null(gsi_netmap_by_id(m, 2));
+    GOOD("{\"Node\":{\"ID\":3,\"Key\":\"" K("01") "\"},\"PeersChanged\":[" PEER("2", "02", "b.", "100.64.0.2", "") "]}");
+    assert_int_equal(gsi_netmap_self(m)->id, 3);
+    assert_true(told & 1 << MAP_SELF);
+    assert_non_null(gsi_netmap_by_id(m, 2));
+    assert_null(gsi_netmap_by_id(m, 3));
+}
+
 static void who_may_be_talked_to_follows_the_rules(void **state)
 {
     (void)state;
@@ -503,6 +552,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fresh, over)
     const struct CMUnitTest tests[] = {
         TEST(headscales_first_message_is_read),
+        TEST(testcontrols_full_messages_are_read_again_and_again),
         TEST(a_message_cut_at_any_byte_leaves_the_map_as_it_was),
         TEST(the_first_message_of_a_stream_must_have_node),
         TEST(deltas_go_in_the_order_of_the_reference),
@@ -511,6 +561,7 @@ int main(void)
         TEST(filters_merge_by_name_and_null_differs_from_empty),
         TEST(relays_are_replaced_in_parts),
         TEST(peers_that_must_not_be_are_dropped),
+        TEST(a_new_id_alone_makes_a_new_self),
         TEST(who_may_be_talked_to_follows_the_rules),
         TEST(no_rules_count_where_unsigned_peers_would_get_in),
         TEST(names_are_resolved_in_every_form),

@@ -325,8 +325,8 @@ static bool same_use(const struct map_node *a, const struct map_node *b)
 
 static bool same_rest(const struct map_node *a, const struct map_node *b)
 {
-    return a->user == b->user && a->sharer == b->sharer && a->cap == b->cap && a->last_seen.s == b->last_seen.s &&
-           a->last_seen.ns == b->last_seen.ns && a->has_signature == b->has_signature &&
+    return a->id == b->id && a->user == b->user && a->sharer == b->sharer && a->cap == b->cap &&
+           a->last_seen.s == b->last_seen.s && a->last_seen.ns == b->last_seen.ns && a->has_signature == b->has_signature &&
            memcmp(a->machine, b->machine, KEY_LEN) == 0 && same_text(a->stable_id, b->stable_id) && same_text(a->os, b->os) &&
            same_bytes(a->routes, a->routes_n, b->routes, b->routes_n, sizeof *a->routes);
 }
