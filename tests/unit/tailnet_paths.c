@@ -429,6 +429,14 @@ static void stale_endpoints_are_asked_for_before_a_call(void **state)
     assert_true(packet.relay);
     assert_int_equal(packet.n, 98);
     assert_false(gsi_paths_output(p, &packet));
+    net.now += 6 * SEC;
+    gsi_path_send(p, net.ends[0].other, net.now); /* a call is due, and then they are no more what they were */
+    gsi_paths_link_changed(p, net.now);
+    gsi_paths_tick(p, net.now);
+    while (gsi_paths_output(p, &packet))
+        assert_false(packet.relay);
+    assert_true(gsi_paths_next(p, &e));
+    assert_int_equal(e.type, PATHS_WANT_ENDPOINTS);
     tear_down();
 }
 

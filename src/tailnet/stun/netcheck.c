@@ -156,6 +156,7 @@ int gsi_netcheck_regions(struct netcheck *nc, const struct netcheck_region *regi
     nc->n = n;
     nc->phase = IDLE; /* its probes were the old regions' */
     nc->tell_https = false;
+    nc->report.n = 0;
     nc->n_probes = nc->next_probe = 0;
     size_t count;
     uint32_t only = any_region(nc, 0, &count);
