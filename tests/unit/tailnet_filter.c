@@ -68,8 +68,8 @@ static void ports_and_addresses_hold_at_their_ends(void **state)
 {
     (void)state;
     struct line lines[] = {line("100.64.0.4-100.64.0.6", "100.64.0.1", 80, 82), line("::/0", "*", 0, 65535),
-        line("255.255.255.255", "*", 65535, 65535)};
-    struct filter *f = filter_of(lines, 3);
+        line("255.255.255.255", "*", 65535, 65535), line("::-ffff::", "*", 0, 65535)};
+    struct filter *f = filter_of(lines, 4);
     static const struct {
         const char *src;
         unsigned port;
@@ -81,7 +81,7 @@ static void ports_and_addresses_hold_at_their_ends(void **state)
         struct sent s = packet(rows[i].src, "100.64.0.1", 6, rows[i].port);
         assert_int_equal(judge(f, &s, 0), rows[i].passes ? PASS_RULE : DROP_NO_RULE);
     }
-    /* "::/0" is IPv6 alone, and all of it */
+    /* "::/0" is IPv6 alone, as is a range around IPv4's place in it, and all of it */
     static const char *const six[] = {"::", "::1", "::fffe:ffff:ffff", "::1:0:0:0", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
         "1::"};
     for (size_t i = 0; i < sizeof six / sizeof *six; i++) {
