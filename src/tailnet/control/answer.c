@@ -84,7 +84,7 @@ static bool read_date(const char *p, size_t n, int64_t *out)
         || !read_digits(p + 20, 2, &m) || !read_digits(p + 23, 2, &s)
         || day < 1 || day > 31 || year < 1 || h > 23 || m > 59 || s > 60)
         return false;
-    *out = json_days(year, month, day) * DAY_S + h * 3600 + m * 60 + s;
+    *out = gsi_json_days(year, month, day) * DAY_S + h * 3600 + m * 60 + s;
     return true;
 }
 

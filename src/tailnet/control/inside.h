@@ -39,7 +39,7 @@ struct ask {
     int32_t stream;
     uint64_t deadline;               /* UINT64_MAX: none */
     char *path;                      /* of a ping */
-    char lb[2][KEY_TEXT_MAX];        /* Ts-Lb */
+    char lb[2][TEXT_KEY_MAX];        /* Ts-Lb */
     uint8_t *body;
     size_t body_n, body_at;
 

@@ -28,7 +28,7 @@ static void put_known(struct json_out *o, const char *key, enum known k)
 
 static void put_key(struct json_out *o, const char *key, const char *prefix, const uint8_t *bytes)
 {
-    char text[KEY_TEXT_MAX];
+    char text[TEXT_KEY_MAX];
     if (!bytes)
         return;
     gsi_text_put_key(text, prefix, bytes);

@@ -54,7 +54,7 @@ size_t gsi_server_key_output(struct server_key *k, void *out, size_t cap)
 static int read_key(struct server_key *k)
 {
     static const char *const members[] = {"publicKey", NULL};
-    char text[KEY_TEXT_MAX] = "";
+    char text[TEXT_KEY_MAX] = "";
     uint64_t seen = 0;
     struct json j = gsi_json_of(k->answer.body, k->answer.body_n);
     if (gsi_json_object(&j))

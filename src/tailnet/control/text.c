@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-void gsi_text_put_key(char out[KEY_TEXT_MAX], const char *prefix, const uint8_t key[KEY_LEN])
+void gsi_text_put_key(char out[TEXT_KEY_MAX], const char *prefix, const uint8_t key[KEY_LEN])
 {
     static const char digits[] = "0123456789abcdef";
     size_t n = strlen(prefix);

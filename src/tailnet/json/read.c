@@ -44,12 +44,12 @@ enum json_kind gsi_json_kind(struct json *j)
     }
 }
 
-bool json_expect(struct json *j, enum json_kind kind, const char *why)
+bool gsi_json_expect(struct json *j, enum json_kind kind, const char *why)
 {
     return gsi_json_kind(j) == kind || gsi_json_fail(j, why);
 }
 
-bool json_literal(struct json *j, const char *word)
+bool gsi_json_literal(struct json *j, const char *word)
 {
     size_t n = strlen(word);
     if ((size_t)(j->end - j->at) < n || memcmp(j->at, word, n) != 0)
@@ -59,7 +59,7 @@ bool json_literal(struct json *j, const char *word)
     return true;
 }
 
-bool gsi_json_null(struct json *j) { return gsi_json_kind(j) == JSON_NULL && json_literal(j, "null"); }
+bool gsi_json_null(struct json *j) { return gsi_json_kind(j) == JSON_NULL && gsi_json_literal(j, "null"); }
 
 /* ---- strings ---- */
 
@@ -75,7 +75,7 @@ static int hex4(const uint8_t *p)
     return v;
 }
 
-size_t json_escape(const uint8_t *p, size_t n, uint32_t *code)
+size_t gsi_json_escape(const uint8_t *p, size_t n, uint32_t *code)
 {
     static const char letters[] = "\"\\/bfnrt", meant[] = "\"\\/\b\f\n\r\t";
     if (n < 2)
@@ -99,7 +99,7 @@ size_t json_escape(const uint8_t *p, size_t n, uint32_t *code)
 }
 
 /* RFC 3629 §4: neither overlong, nor a surrogate, nor above U+10FFFF. */
-size_t json_utf8(const uint8_t *p, size_t n)
+size_t gsi_json_utf8(const uint8_t *p, size_t n)
 {
     uint8_t c = p[0];
     size_t len = c >= 0xc2 && c <= 0xdf ? 2 : c >= 0xe0 && c <= 0xef ? 3 : c >= 0xf0 && c <= 0xf4 ? 4 : 0;
@@ -115,7 +115,7 @@ size_t json_utf8(const uint8_t *p, size_t n)
 }
 
 /* j->at stands on the quote. */
-bool json_scan_string(struct json *j, struct json_text *out)
+bool gsi_json_scan_string(struct json *j, struct json_text *out)
 {
     const uint8_t *p = j->at + 1, *from = p;
     *out = (struct json_text){.p = (const char *)p};
@@ -123,11 +123,11 @@ bool json_scan_string(struct json *j, struct json_text *out)
         size_t left = (size_t)(j->end - p), n = 1;
         if (*p == '\\') {
             uint32_t code = 1;
-            n = json_escape(p, left, &code);
+            n = gsi_json_escape(p, left, &code);
             out->escaped = true;
             out->has_nul |= !code;
         } else if (*p >= 0x80)
-            n = json_utf8(p, left);
+            n = gsi_json_utf8(p, left);
         else if (*p < 0x20)
             n = 0;
         if (!n) {
@@ -152,7 +152,7 @@ bool gsi_json_text_is(const struct json_text *t, const char *name)
     const uint8_t *p = (const uint8_t *)t->p;
     for (size_t n = t->n, step; n; p += step, n -= step, name++) { /* names are ASCII */
         uint32_t code = *p;
-        step = *p == '\\' ? json_escape(p, n, &code) : 1;
+        step = *p == '\\' ? gsi_json_escape(p, n, &code) : 1;
         if (!step || !code || code != (uint8_t)*name)
             return false;
     }
@@ -168,7 +168,7 @@ static const uint8_t *digits(const uint8_t *p, const uint8_t *end)
     return p;
 }
 
-bool json_scan_number(struct json *j, struct json_number *out)
+bool gsi_json_scan_number(struct json *j, struct json_number *out)
 {
     const uint8_t *p = j->at, *end = j->end;
     *out = (struct json_number){.negative = *p == '-'};
@@ -258,7 +258,7 @@ static bool next_key(struct json *j, struct json_text *key)
         return false;
     if (j->at == j->end || *j->at != '"')
         return gsi_json_fail(j, "not a member's name");
-    if (!json_scan_string(j, key))
+    if (!gsi_json_scan_string(j, key))
         return false;
     if (peek(j) != ':')
         return gsi_json_fail(j, "no : behind a member's name");
@@ -275,12 +275,12 @@ static void skip_one(struct json *j)
     case JSON_OBJECT: enter(j, true); break;
     case JSON_ARRAY: enter(j, false); break;
     case JSON_STRING:
-        json_scan_string(j, &text);
+        gsi_json_scan_string(j, &text);
         j->due = false;
         break;
-    case JSON_NUMBER: json_scan_number(j, &number); break;
-    case JSON_BOOL: json_literal(j, *j->at == 't' ? "true" : "false"); break;
-    case JSON_NULL: json_literal(j, "null"); break;
+    case JSON_NUMBER: gsi_json_scan_number(j, &number); break;
+    case JSON_BOOL: gsi_json_literal(j, *j->at == 't' ? "true" : "false"); break;
+    case JSON_NULL: gsi_json_literal(j, "null"); break;
     default: gsi_json_fail(j, "not a value"); break;
     }
 }
@@ -299,7 +299,7 @@ void gsi_json_skip(struct json *j)
 
 static bool open_container(struct json *j, enum json_kind kind, const char *why)
 {
-    if (j->error || gsi_json_null(j) || !json_expect(j, kind, why))
+    if (j->error || gsi_json_null(j) || !gsi_json_expect(j, kind, why))
         return false;
     return enter(j, kind == JSON_OBJECT);
 }

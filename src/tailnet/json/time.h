@@ -8,6 +8,6 @@
 #define JSON_LAST_TIME INT64_C(253402300799) /* 9999-12-31T23:59:59Z */
 
 /* Days from 1970-01-01 to a date of the Gregorian calendar, years 1 to 9999. */
-int64_t json_days(int64_t year, int64_t month, int64_t day);
+int64_t gsi_json_days(int64_t year, int64_t month, int64_t day);
 
 #endif

@@ -7,10 +7,10 @@
 
 bool gsi_json_bool(struct json *j)
 {
-    if (j->error || gsi_json_null(j) || !json_expect(j, JSON_BOOL, "neither true nor false"))
+    if (j->error || gsi_json_null(j) || !gsi_json_expect(j, JSON_BOOL, "neither true nor false"))
         return false;
     bool b = *j->at == 't';
-    return json_literal(j, b ? "true" : "false") && b;
+    return gsi_json_literal(j, b ? "true" : "false") && b;
 }
 
 /* ---- numbers ---- */
@@ -45,7 +45,7 @@ int64_t gsi_json_int(struct json *j, int64_t least, int64_t most)
     if (j->error)
         return least;
     if (!gsi_json_null(j)) {
-        if (!json_expect(j, JSON_NUMBER, "not a number") || !json_scan_number(j, &d))
+        if (!gsi_json_expect(j, JSON_NUMBER, "not a number") || !gsi_json_scan_number(j, &d))
             return least;
         if (!d.plain || !magnitude(d.whole, d.whole_n, &v) || !signed_of(d.negative, v, &i)) {
             gsi_json_fail(j, d.plain ? "a number beyond 64 bits" : "not a whole number");
@@ -86,7 +86,7 @@ double gsi_json_number(struct json *j)
     struct json_number d;
     uint64_t v = 0;
     int e = 0, kept = 0;
-    if (j->error || gsi_json_null(j) || !json_expect(j, JSON_NUMBER, "not a number") || !json_scan_number(j, &d))
+    if (j->error || gsi_json_null(j) || !gsi_json_expect(j, JSON_NUMBER, "not a number") || !gsi_json_scan_number(j, &d))
         return 0;
     if (d.whole_n > FAR || d.fraction_n > FAR || d.exponent_n > FAR)
         return gsi_json_fail(j, "a number outside its range");
@@ -117,9 +117,9 @@ double gsi_json_number(struct json *j)
 struct json_text gsi_json_text(struct json *j)
 {
     struct json_text t = {.p = ""};
-    if (j->error || gsi_json_null(j) || !json_expect(j, JSON_STRING, "not a string"))
+    if (j->error || gsi_json_null(j) || !gsi_json_expect(j, JSON_STRING, "not a string"))
         return t;
-    if (!json_scan_string(j, &t))
+    if (!gsi_json_scan_string(j, &t))
         return (struct json_text){.p = ""};
     j->due = false;
     return t;
@@ -145,7 +145,7 @@ size_t gsi_json_text_copy(const struct json_text *t, char *out)
     size_t at = 0;
     for (size_t n = t->n, step; n; p += step, n -= step) {
         uint32_t code = 0;
-        step = *p == '\\' ? json_escape(p, n, &code) : 0;
+        step = *p == '\\' ? gsi_json_escape(p, n, &code) : 0;
         if (step)
             at += put_utf8(out + at, code);
         else {
@@ -186,7 +186,7 @@ size_t gsi_json_string(struct json *j, char *out, size_t cap)
     for (size_t n = t.n, step; n; p += step, n -= step) {
         uint32_t code = 0;
         bool escape = *p == '\\';
-        step = escape ? json_escape(p, n, &code) : 1;
+        step = escape ? gsi_json_escape(p, n, &code) : 1;
         size_t size = escape ? put_utf8(piece, code) : 1;
         if (size >= cap - at) {
             *out = 0;
@@ -220,7 +220,7 @@ size_t gsi_json_base64(struct json *j, void *out, size_t cap)
     size_t digits = 0, pads = 0, at = 0;
     for (size_t step; p < end; p += step) {
         uint32_t code = *p;
-        step = *p == '\\' ? json_escape(p, (size_t)(end - p), &code) : 1; /* "\/" is what some writers make of a slash */
+        step = *p == '\\' ? gsi_json_escape(p, (size_t)(end - p), &code) : 1; /* "\/" is what some writers make of a slash */
         int v = code < 0x80 ? sextet((uint8_t)code) : -1;
         if (code == '=' && digits % 4 >= 2 && pads < 2) {
             pads++;
@@ -247,7 +247,7 @@ size_t gsi_json_base64(struct json *j, void *out, size_t cap)
 
 /* ---- times ---- */
 
-int64_t json_days(int64_t y, int64_t m, int64_t d)
+int64_t gsi_json_days(int64_t y, int64_t m, int64_t d)
 {
     y -= m <= 2;
     int64_t era = y / 400, year = y - era * 400, day = (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5 + d - 1;
@@ -305,7 +305,7 @@ bool gsi_json_time_parse(const char *text, size_t n, struct json_time *out)
     }
     if (!offset_of(text + at, n - at, &offset))
         return false;
-    int64_t t = json_days(year, month, day) * 86400 + h * 3600 + m * 60 + s - offset;
+    int64_t t = gsi_json_days(year, month, day) * 86400 + h * 3600 + m * 60 + s - offset;
     if (t == JSON_ZERO_TIME && !ns)
         *out = (struct json_time){0, 0};
     else

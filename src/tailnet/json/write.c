@@ -24,7 +24,7 @@ static void put_quoted(struct json_out *o, const char *text, size_t n)
     for (size_t step; p < end; p += step) {
         const char *letter = *p ? strchr(from, *p) : NULL;
         char escape[8];
-        step = *p < 0x80 ? 1 : json_utf8(p, (size_t)(end - p));
+        step = *p < 0x80 ? 1 : gsi_json_utf8(p, (size_t)(end - p));
         if (!step) {
             refuse(o);
             return;
@@ -132,16 +132,16 @@ void gsi_json_put_time(struct json_out *o, const char *key, struct json_time t)
         refuse(o);
         return;
     }
-    int64_t since = s - JSON_ZERO_TIME, of_day = since % 86400, today = json_days(1, 1, 1) + since / 86400;
+    int64_t since = s - JSON_ZERO_TIME, of_day = since % 86400, today = gsi_json_days(1, 1, 1) + since / 86400;
     int64_t year = 1 + since / 31556952, month = 12;
-    while (year > 1 && json_days(year, 1, 1) > today)
+    while (year > 1 && gsi_json_days(year, 1, 1) > today)
         year--;
-    while (json_days(year + 1, 1, 1) <= today)
+    while (gsi_json_days(year + 1, 1, 1) <= today)
         year++;
-    while (json_days(year, month, 1) > today)
+    while (gsi_json_days(year, month, 1) > today)
         month--;
     char text[80], rest[12];
-    snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d%sZ", (int)year, (int)month, (int)(today - json_days(year,
+    snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d%sZ", (int)year, (int)month, (int)(today - gsi_json_days(year,
                                                                                                                    month, 1)) + 1,
              (int)(of_day / 3600), (int)(of_day / 60 % 60), (int)(of_day % 60), fraction(rest, t.ns));
     gsi_json_put_string(o, key, text);
