@@ -1,4 +1,4 @@
-/* runner: tsan, timeout 240
+/* runner: tsan, serial, timeout 240
  *
  * The kernel's TCP and UDP through two private namespaces, as root and as nobody, in each way that the build allows; and that
  * none of it goes by the host. */

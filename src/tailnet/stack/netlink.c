@@ -5,6 +5,7 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "tailnet/bytes/bytes.h"
 
@@ -85,6 +86,53 @@ static struct form form_of(const struct prefix *p)
     return (struct form){AF_INET6, p->bits, p->ip.b, IP_LEN};
 }
 
+/* 1: packets to the address are taken in; 0: not yet. */
+static int is_local(int fd, const struct form *f)
+{
+    struct message m;
+    struct rtmsg r = {.rtm_family = f->family, .rtm_dst_len = (uint8_t)(8 * f->n)};
+    struct {
+        struct nlmsghdr h;
+        union {
+            struct nlmsgerr e;
+            struct rtmsg r;
+        } body;
+        uint8_t rest[4 * MESSAGE];
+    } answer;
+    int local = 0;
+    begin(&m, RTM_GETROUTE, 0, &r, sizeof r);
+    attribute(&m, RTA_DST, f->p, f->n);
+    uint32_t n = (uint32_t)m.w.n;
+    memcpy(m.bytes, &n, sizeof n);
+    if (send(fd, m.bytes, n, MSG_NOSIGNAL) < 0)
+        return -errno;
+    for (;;) { /* the route, and that it is done */
+        ssize_t got = recv(fd, &answer, sizeof answer, MSG_DONTWAIT);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -errno;
+        if (got < (ssize_t)(sizeof answer.h + sizeof answer.body.r))
+            return -EPROTO;
+        if (answer.h.nlmsg_type == NLMSG_ERROR)
+            return answer.body.e.error == -ENETUNREACH ? 0 : answer.body.e.error < 0 ? answer.body.e.error : local;
+        local |= answer.h.nlmsg_type == RTM_NEWROUTE && answer.body.r.rtm_type == RTN_LOCAL;
+    }
+}
+
+/* The kernel makes the local route of an IPv6 address later, in a thread of its own; until then it drops what comes. */
+static int await_local(int fd, const struct form *f)
+{
+    enum { TRIES = 2000 };
+    for (int i = 0; i < TRIES; i++) {
+        int e = is_local(fd, f);
+        if (e)
+            return e < 0 ? e : 0;
+        (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    return -ETIMEDOUT;
+}
+
 /* Without duplicate address detection, as nobody else can be there; with less than all bits, the kernel adds the prefix's
  * route. */
 int gsi_netlink_address(int fd, int index, const struct prefix *p, bool present)
@@ -97,7 +145,9 @@ int gsi_netlink_address(int fd, int index, const struct prefix *p, bool present)
     attribute(&m, IFA_LOCAL, f.p, f.n);
     attribute(&m, IFA_ADDRESS, f.p, f.n);
     int e = commit(fd, &m);
-    return e == (present ? -EEXIST : -EADDRNOTAVAIL) ? 0 : e;
+    if (e == (present ? -EEXIST : -EADDRNOTAVAIL))
+        e = 0;
+    return e == 0 && present && f.family == AF_INET6 ? await_local(fd, &f) : e;
 }
 
 int gsi_netlink_route(int fd, int index, const struct prefix *p, bool present)
