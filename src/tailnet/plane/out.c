@@ -106,11 +106,12 @@ void gsi_plane_answer(struct plane *p, struct plane_peer *to, const uint8_t *inn
 static void send_segments(struct plane *p, struct segments *s, struct plane_peer *to, struct wg_peer *wg, uint64_t now_ns)
 {
     struct wg_slot slot[LINK_SEGMENTS];
-    size_t stride = gsi_segment_slot(s->size), length = 1;
-    while (length) {
-        uint8_t *base = gsi_plane_room(p, stride * LINK_SEGMENTS);
-        int n = 0;
-        for (; n < LINK_SEGMENTS && (length = gsi_segments_next(s, base + (size_t)n * stride)) > 0; n++) {
+    size_t stride = gsi_segment_slot(s->size);
+    for (unsigned left = s->count; left;) {
+        int n = 0, most = left < LINK_SEGMENTS ? (int)left : LINK_SEGMENTS;
+        uint8_t *base = gsi_plane_room(p, stride * (size_t)most);
+        left -= (unsigned)most;
+        for (size_t length; n < most && (length = gsi_segments_next(s, base + (size_t)n * stride)) > 0; n++) {
             slot[n] = (struct wg_slot){base + (size_t)n * stride, stride + SEGMENT_PAD, length};
             p->stat.out++;
             p->stat.out_bytes += length;

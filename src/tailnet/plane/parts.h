@@ -21,7 +21,7 @@ struct plane {
     int answers;
     size_t arena_n;
     uint8_t from_tun[SEGMENT_READ];
-    uint8_t arena[PLANE_ARENA];
+    uint8_t arena[PLANE_ARENA + SEGMENT_PAD]; /* a slot says that it has that much more than it uses */
 };
 
 /* out.c: room until the next flush, which it makes when it must. */
