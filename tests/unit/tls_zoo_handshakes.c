@@ -118,19 +118,20 @@ struct middle {
     int pause_ms; /* between single bytes; 0: as they come */
     bool from_server; /* the left is the server, not the client */
     int wait_ms;      /* of both upgrades; 0: WAIT */
-    size_t passed;
+    _Atomic size_t passed;
     pthread_t thread;
     _Atomic bool stop;
 };
 
 static bool pass_on(struct middle *m, uint8_t *p, size_t n)
 {
-    for (size_t i = 0; i < n; i++, m->passed++) {
-        if (m->cut_at && m->passed == m->cut_at)
+    for (size_t i = 0; i < n; i++) {
+        size_t at = atomic_fetch_add(&m->passed, 1); /* counted before anybody can have it */
+        if (m->cut_at && at == m->cut_at)
             return false;
-        if (m->inject && m->passed == m->inject_at && send(m->right, m->inject, m->inject_n, MSG_NOSIGNAL) < 0)
+        if (m->inject && at == m->inject_at && send(m->right, m->inject, m->inject_n, MSG_NOSIGNAL) < 0)
             return false;
-        if (m->flip_at && m->passed == m->flip_at)
+        if (m->flip_at && at == m->flip_at)
             p[i] ^= 0x10;
         if (send(m->right, p + i, 1, MSG_NOSIGNAL) != 1)
             return false;
