@@ -140,6 +140,8 @@ void gsi_json_put_text(struct json_out *o, const char *key, const char *text, si
 void gsi_json_put_int(struct json_out *o, const char *key, int64_t i);
 void gsi_json_put_bool(struct json_out *o, const char *key, bool b);
 void gsi_json_put_null(struct json_out *o, const char *key);
+/* A value that is JSON already, by the caller's word. */
+void gsi_json_put_raw(struct json_out *o, const char *key, const char *json, size_t n);
 /* Nanoseconds as seconds: 0.001234 */
 void gsi_json_put_seconds(struct json_out *o, const char *key, uint64_t ns);
 /* None is Go's zero time. Of the years 0001 to 9999. */

@@ -109,6 +109,12 @@ void gsi_json_put_int(struct json_out *o, const char *key, int64_t i)
 void gsi_json_put_bool(struct json_out *o, const char *key, bool b) { put_plain(o, key, b ? "true" : "false"); }
 void gsi_json_put_null(struct json_out *o, const char *key) { put_plain(o, key, "null"); }
 
+void gsi_json_put_raw(struct json_out *o, const char *key, const char *json, size_t n)
+{
+    begin(o, key);
+    write_bytes(&o->w, json, n);
+}
+
 /* ".5" of 500000000 nanoseconds, "" of none. */
 static const char *fraction(char out[12], uint32_t ns)
 {
