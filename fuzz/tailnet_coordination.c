@@ -97,7 +97,9 @@ static void serve_lines(const uint8_t *p, size_t n)
         if (end - p < 2)
             continue;
         struct exchange *x = &lines[lines_n++];
-        *x = (struct exchange){.conn = conns[p[1] % MACHINES], .stream = 1, .keep_alive = UINT64_MAX};
+        struct coordination_conn *c = conns[p[1] % MACHINES];
+        *x = (struct exchange){.conn = c, .stream = 1, .keep_alive = UINT64_MAX, .next = c->exchanges};
+        c->exchanges = x;
         x->body = OPENSSL_memdup(p + 2, (size_t)(end - p) - 1);
         x->body_n = (size_t)(end - p) - 2;
         if (!x->body || (*p == 'r' ? gsi_lab_register(x) : gsi_lab_map(x)) != 0)
@@ -114,8 +116,10 @@ static void serve_lines(const uint8_t *p, size_t n)
         OPENSSL_free(lines[i].body);
         OPENSSL_free(lines[i].answer);
     }
-    for (int i = 0; i < MACHINES; i++)
+    for (int i = 0; i < MACHINES; i++) {
+        conns[i]->exchanges = NULL;
         gsi_coordination_leave(conns[i], now);
+    }
     gsi_coordination_free(s);
 }
 

@@ -384,9 +384,10 @@ static void the_writer_writes_what_the_protocol_wants(void **state)
     gsi_json_put_time(&o, "z", (struct json_time){0, 0});
     gsi_json_put_time(&o, "t", (struct json_time){1795248930, 120000000});
     gsi_json_put_base64(&o, "b", "foob", 4);
+    gsi_json_put_raw(&o, "r", "[1]", 3);
     gsi_json_put_close(&o);
     static const char want[] = "{\"Version\":-9223372036854775808,\"s\":\"q\\\"b\\\\n\\n\\u0001\\u007f\xc3\xa9/\",\"a\":[true,null,{}],\"l\":0.001234,\"m\":7,"
-                               "\"z\":\"0001-01-01T00:00:00Z\",\"t\":\"2026-11-21T08:15:30.12Z\",\"b\":\"Zm9vYg==\"}";
+                               "\"z\":\"0001-01-01T00:00:00Z\",\"t\":\"2026-11-21T08:15:30.12Z\",\"b\":\"Zm9vYg==\",\"r\":[1]}";
     assert_int_equal(gsi_json_out_end(&o), sizeof want - 1);
     assert_memory_equal(out, want, sizeof want - 1);
 }
