@@ -1,0 +1,247 @@
+// The baseline: what two tsnet nodes in one process need over a direct path on loopback. `rig -bench` prints one JSON object; what
+// is measured beside it must be measured in the same way: CPU of both ends (getrusage of the whole process), one TCP stream, bytes
+// sent and hashed by nobody.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"regexp"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+const pings = 4000
+
+type result struct {
+	What        string    `json:"what"`
+	Go          string    `json:"go"`
+	MB          int       `json:"mb"` // 10^6 bytes of each round
+	CPUPerGB    []float64 `json:"cpu_s_per_gb"`
+	GbitPerS    []float64 `json:"gbit_s"`
+	P50us       []float64 `json:"pingpong_64_p50_us"`
+	UpMs        []float64 `json:"up_ms"`
+	IdlePeers   int       `json:"idle_peers"`
+	IdleRSS     int       `json:"idle_rss_kb"`
+	IdlePrivate int       `json:"idle_private_kb"`
+}
+
+func cpuSeconds() float64 {
+	var u syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
+}
+
+func benchmark(r *rig, megabytes, rounds, peers int) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	out := result{What: "tsnet, two nodes in one process, loopback, direct path", Go: runtime.Version(), MB: megabytes, IdlePeers: peers}
+	if _, err := r.startServers(ctx, &command{}); err != nil {
+		return err
+	}
+	for _, name := range []string{"alpha", "beta"} {
+		o, err := r.startNode(ctx, &command{Name: name})
+		if err != nil {
+			return err
+		}
+		out.UpMs = append(out.UpMs, float64(o["ms"].(int64)))
+	}
+	alpha, beta := r.nodes["alpha"], r.nodes["beta"]
+	l, err := beta.server.Listen("tcp", ":7")
+	if err != nil {
+		return err
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go serveBench(c)
+		}
+	}()
+	if _, err := r.ping(ctx, &command{Node: "alpha", To: "beta", Want: "direct"}); err != nil {
+		return err
+	}
+	if err := bulk(ctx, alpha, 32, &result{}); err != nil { // warm
+		return err
+	}
+	for range rounds {
+		if err := bulk(ctx, alpha, megabytes, &out); err != nil {
+			return err
+		}
+		if err := pingPong(ctx, alpha, &out); err != nil {
+			return err
+		}
+	}
+	if o, err := r.ping(ctx, &command{Node: "alpha", To: "beta"}); err != nil || o["path"] != "direct" {
+		return fmt.Errorf("the path is not direct at the end: %v %v", o, err)
+	}
+	if err := idle(ctx, peers, &out); err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(out)
+}
+
+// serveBench: the first byte says whether 64-byte messages come back ('p') or all is counted and its number told at the end ('b').
+func serveBench(c net.Conn) {
+	defer c.Close()
+	buf := make([]byte, 256<<10)
+	if _, err := io.ReadFull(c, buf[:1]); err != nil {
+		return
+	}
+	if buf[0] == 'p' {
+		for {
+			if _, err := io.ReadFull(c, buf[:64]); err != nil {
+				return
+			}
+			if _, err := c.Write(buf[:64]); err != nil {
+				return
+			}
+		}
+	}
+	total := 0
+	for {
+		n, err := c.Read(buf)
+		total += n
+		if err != nil {
+			break
+		}
+	}
+	fmt.Fprintln(c, total)
+}
+
+func bulk(ctx context.Context, from *node, megabytes int, out *result) error {
+	c, err := from.server.Dial(ctx, "tcp", "beta:7")
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	block := make([]byte, 256<<10)
+	io.ReadFull(source(int64(len(block))), block)
+	block[0] = 'b'
+	size := megabytes * 1_000_000
+	cpu, began := cpuSeconds(), time.Now()
+	for left := size; left > 0; {
+		n, err := c.Write(block[:min(left, len(block))])
+		if err != nil {
+			return err
+		}
+		left -= n
+	}
+	if err := closeWrite(c); err != nil {
+		return err
+	}
+	var told int
+	if _, err := fmt.Fscan(c, &told); err != nil || told != size-1 {
+		return fmt.Errorf("%d bytes came of %d: %v", told, size-1, err)
+	}
+	seconds := time.Since(began).Seconds()
+	gb := float64(size) / 1e9
+	out.CPUPerGB = append(out.CPUPerGB, (cpuSeconds()-cpu)/gb)
+	out.GbitPerS = append(out.GbitPerS, gb*8/seconds)
+	return nil
+}
+
+func pingPong(ctx context.Context, from *node, out *result) error {
+	c, err := from.server.Dial(ctx, "tcp", "beta:7")
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	msg, back := bytes.Repeat([]byte{'x'}, 64), make([]byte, 64)
+	if _, err := c.Write([]byte{'p'}); err != nil {
+		return err
+	}
+	took := make([]time.Duration, 0, pings)
+	for i := range pings + 200 {
+		began := time.Now()
+		if _, err := c.Write(msg); err != nil {
+			return err
+		}
+		if _, err := io.ReadFull(c, back); err != nil {
+			return err
+		}
+		if i >= 200 {
+			took = append(took, time.Since(began))
+		}
+	}
+	slices.Sort(took)
+	out.P50us = append(out.P50us, float64(took[pings/2].Nanoseconds())/1000)
+	return nil
+}
+
+// idle starts a process of its own with one node that knows `peers` others and asks it for its memory.
+func idle(ctx context.Context, peers int, out *result) error {
+	r := newRig(os.TempDir())
+	dir, err := os.MkdirTemp("", "gensock-rig-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	r.dir = dir
+	o, err := r.startServers(ctx, &command{Fakes: peers})
+	if err != nil {
+		return err
+	}
+	child := exec.CommandContext(ctx, os.Args[0], "-idle", fmt.Sprint(o["control"]))
+	child.Env = append(os.Environ(), "SSL_CERT_FILE="+fmt.Sprint(o["ca"]))
+	child.Stderr = os.Stderr
+	text, err := child.Output()
+	if err != nil {
+		return err
+	}
+	var told struct {
+		RSS, Private, Peers int
+		UpMs                float64
+	}
+	if err := json.Unmarshal(text, &told); err != nil {
+		return err
+	}
+	if told.Peers != peers {
+		return fmt.Errorf("the idle node knows %d peers, not %d", told.Peers, peers)
+	}
+	out.IdleRSS, out.IdlePrivate = told.RSS, told.Private
+	out.UpMs = append(out.UpMs, told.UpMs)
+	return nil
+}
+
+// idleNode is that process.
+func idleNode(r *rig, url string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	r.url = url
+	o, err := r.startNode(ctx, &command{Name: "idle"})
+	if err != nil {
+		return err
+	}
+	st, err := r.status(ctx, &command{Node: "idle"})
+	if err != nil {
+		return err
+	}
+	time.Sleep(time.Second)
+	debug.FreeOSMemory() // what Go keeps for later is not counted against it
+	text, err := os.ReadFile("/proc/self/smaps_rollup")
+	if err != nil {
+		return err
+	}
+	sum := func(name string) (kb int) {
+		for _, m := range regexp.MustCompile(`(?m)^`+name+`:\s+(\d+) kB`).FindAllSubmatch(text, -1) {
+			n, _ := strconv.Atoi(string(m[1]))
+			kb += n
+		}
+		return kb
+	}
+	return json.NewEncoder(os.Stdout).Encode(object{"RSS": sum("Rss"), "Private": sum("Private_Clean") + sum("Private_Dirty"),
+		"Peers": len(st["peers"].(object)), "UpMs": o["ms"]})
+}
