@@ -36,7 +36,7 @@ type report struct {
 //	echo      what comes goes back; the end too
 //	answer    reads to the end, then tells {"bytes", "sha256"} of it: the half-close of the other side must not end the connection
 //	frames    frames with a length of 4 bytes go back with their bytes in reverse order
-//	who       tells at once who has connected, one line of JSON, and ends
+//	who       tells at once who has connected, one line of JSON, and ends when the other side did
 //	rst       resets the connection when the first byte came
 //	hold      reads nothing and says nothing
 //
@@ -200,7 +200,15 @@ func serveWho(n *node, c net.Conn) error {
 		o = object{"error": err.Error()}
 	}
 	o["addr"] = c.RemoteAddr().String()
-	return json.NewEncoder(c).Encode(o)
+	if err := json.NewEncoder(c).Encode(o); err != nil {
+		return err
+	}
+	// The dialler closes first, so that TIME_WAIT is its: tsnet, in TIME_WAIT, drops the SYN of a port that is used again.
+	_, err = patient{c}.Read(make([]byte, 1))
+	if err == io.EOF {
+		err = nil
+	}
+	return err
 }
 
 func serveReset(n *node, c net.Conn) error {
