@@ -41,7 +41,15 @@ extern "C" {
     X(ENXDOMAIN, -1014, "nxdomain", "the name is not known on this network")                                          \
     X(ENOSCHEME, -1015, "unknown_scheme", "no transport of this name is registered")                                  \
     X(EFORMAT, -1016, "bad_address", "the text is not an address")                                                    \
-    X(ETRUNCATED, -1017, "truncated", "the connection below ended without close_notify: data may be missing")
+    X(ETRUNCATED, -1017, "truncated", "the connection below ended without close_notify: data may be missing")             \
+    X(ELOGIN, -1018, "login", "a person must log in at the URL that gs_error_detail tells")                           \
+    X(EAPPROVAL, -1019, "needs_approval", "an admin of the tailnet must approve this machine")                        \
+    X(EAUTHKEY, -1020, "auth_key_refused", "the control server refuses this auth key")                                \
+    X(EKEYEXPIRED, -1021, "key_expired", "the key has expired: log in again, or use a new one")                       \
+    X(ELOCKED, -1022, "tailnet_lock", "the tailnet uses Tailnet Lock, which this library cannot verify")              \
+    X(EFILTERED, -1023, "filtered", "the rules of the tailnet forbid this connection")                                \
+    X(ECONTROL, -1024, "control_unreachable", "no answer from the tailnet's control server")                          \
+    X(ECLOCK, -1025, "clock", "this machine's clock is too far off")
 
 enum gs_error {
 #define GS_ERROR_ENUM(code, value, atom, text) GS_##code = (value),

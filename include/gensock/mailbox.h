@@ -92,6 +92,8 @@ GS_API void gs_msg_drop(gs_msg *kept);
  * when the call fails). 0; GS_ECLOSED, GS_EBADARG; -ENOMEM; -EAGAIN: the mailbox holds `limit` posts already. */
 GS_API GS_MUST_USE int gs_post(gs_mailbox mb, uint32_t tag, const void *p, size_t n);
 GS_API GS_MUST_USE int gs_post_take(gs_mailbox mb, uint32_t tag, void *p, size_t n, void (*free_fn)(void *));
+/* For who extends the library: a GS_MSG_TAILNET message, its `ref` and bytes copied. Codes as gs_post's. */
+GS_API GS_MUST_USE int gs_post_event(gs_mailbox mb, uint32_t tag, uint64_t ref, const void *p, size_t n);
 /* How many posts a mailbox holds at most; 65,536 at first; 0 = no limit. */
 GS_API GS_MUST_USE int gs_mailbox_set_limit(gs_mailbox mb, size_t limit);
 

@@ -124,6 +124,8 @@ GS_API GS_MUST_USE int gs_stream_port(gs_stream s);
 /* Who is at the other end: a counted snapshot that outlives the stream; gs_peer_free gives it back. */
 GS_API GS_MUST_USE int gs_stream_peer(gs_stream s, const gs_peer **out);
 GS_API void gs_peer_free(const gs_peer *p);
+/* Another one of the same content, its strings copied. 0; -ENOMEM. */
+GS_API GS_MUST_USE int gs_peer_copy(const gs_peer *p, const gs_peer **out);
 
 /* ThousandIsland.Transport. upgrade: puts a layer ("tls") over a connected passive stream, as client or server; received and
  * undelivered bytes go to the layer. handshake: finishes one that an accept or connect began; 0 at once where there is none.

@@ -95,7 +95,7 @@ static int post(gs_mailbox h, struct gsi_note *n)
     return e;
 }
 
-int gs_post(gs_mailbox h, uint32_t tag, const void *p, size_t n)
+static int post_copy(gs_mailbox h, gs_msg_kind kind, uint32_t tag, uint64_t ref, const void *p, size_t n)
 {
     if (!p && n)
         return GS_EBADARG;
@@ -104,10 +104,17 @@ int gs_post(gs_mailbox h, uint32_t tag, const void *p, size_t n)
     struct gsi_note *note = gsi_alloc(sizeof *note + n);
     if (!note)
         return -ENOMEM;
-    *note = (struct gsi_note){.kind = GS_MSG_POST, .tag = tag, .p = note + 1, .n = n};
+    *note = (struct gsi_note){.kind = kind, .tag = tag, .ref = ref, .p = note + 1, .n = n};
     if (n)
         memcpy(note + 1, p, n);
     return post(h, note);
+}
+
+int gs_post(gs_mailbox h, uint32_t tag, const void *p, size_t n) { return post_copy(h, GS_MSG_POST, tag, 0, p, n); }
+
+int gs_post_event(gs_mailbox h, uint32_t tag, uint64_t ref, const void *p, size_t n)
+{
+    return post_copy(h, GS_MSG_TAILNET, tag, ref, p, n);
 }
 
 int gs_post_take(gs_mailbox h, uint32_t tag, void *p, size_t n, void (*free_fn)(void *))

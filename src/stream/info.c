@@ -195,6 +195,8 @@ int gs_stream_peer(gs_stream h, const gs_peer **out)
     return e;
 }
 
+int gs_peer_copy(const gs_peer *p, const gs_peer **out) { return p && out ? snapshot(p, out) : GS_EBADARG; }
+
 void gs_peer_free(const gs_peer *p) { gsi_free((void *)(uintptr_t)p); }
 
 /* ---- monitors ---- */

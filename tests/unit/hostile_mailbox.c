@@ -132,6 +132,21 @@ HOSTILE(gs_post)
     assert_int_equal(m.post.body.n, 0);
 }
 
+HOSTILE(gs_post_event)
+{
+    (void)state;
+    gs_msg m;
+    EACH_BAD(gs_post_event(mb, 1, 2, "x", 1));
+    assert_code(gs_post_event(good, 1, 2, NULL, 1), GS_EBADARG);
+    assert_code(gs_post_event(good, 1, 2, "x", SIZE_MAX), -ENOMEM);
+    assert_ok(gs_post_event(good, 1, 2, "x", 1));
+    assert_ok(gs_receive(good, &m, 1000));
+    assert_int_equal(m.kind, GS_MSG_TAILNET);
+    assert_int_equal(m.post.tag, 1);
+    assert_int_equal(m.ref, 2);
+    assert_int_equal(m.post.body.p[0], 'x');
+}
+
 static int freed;
 static void count_free(void *p)
 {
@@ -187,6 +202,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ROW(gs_mailbox_new), ROW(gs_mailbox_free), ROW(gs_mailbox_fd),   ROW(gs_mailbox_set_limit), ROW(gs_receive),
         ROW(gs_receive_from), ROW(gs_receive_ref), ROW(gs_msg_keep),     ROW(gs_msg_drop),          ROW(gs_post),
-        ROW(gs_post_take),   ROW(gs_timer_start),  ROW(gs_timer_cancel), ROW(gs_make_ref)};
+        ROW(gs_post_take),   ROW(gs_post_event),   ROW(gs_timer_start),  ROW(gs_timer_cancel), ROW(gs_make_ref)};
     return cmocka_run_group_tests(tests, make_bad, drop_bad);
 }

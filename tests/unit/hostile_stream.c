@@ -307,6 +307,23 @@ HOSTILE(gs_peer_free)
     gs_peer_free(NULL);
 }
 
+HOSTILE(gs_peer_copy)
+{
+    (void)state;
+    const char *tags[] = {"tag:a"};
+    char node[] = "alpha";
+    gs_peer from = {.kind = GS_PEER_TAILNET, .node = node, .tags = tags, .n_tags = 1};
+    const gs_peer *copy;
+    assert_code(gs_peer_copy(NULL, &copy), GS_EBADARG);
+    assert_code(gs_peer_copy(&from, NULL), GS_EBADARG);
+    assert_ok(gs_peer_copy(&from, &copy));
+    node[0] = 'x';
+    assert_string_equal(copy->node, "alpha");
+    assert_string_equal(copy->tags[0], "tag:a");
+    assert_null(copy->user);
+    gs_peer_free(copy);
+}
+
 HOSTILE(gs_stream_upgrade)
 {
     (void)state;
@@ -427,7 +444,7 @@ int main(void)
         ROW(gs_stream_recv), ROW(gs_stream_recv_packet), ROW(gs_stream_pending), ROW(gs_stream_unrecv),
         ROW(gs_stream_shutdown), ROW(gs_stream_close), ROW(gs_stream_controlling_process), ROW(gs_stream_setopts),
         ROW(gs_stream_getopts), ROW(gs_stream_getstat), ROW(gs_stream_sockname), ROW(gs_stream_peername),
-        ROW(gs_stream_port), ROW(gs_stream_peer), ROW(gs_peer_free), ROW(gs_stream_upgrade), ROW(gs_stream_handshake),
+        ROW(gs_stream_port), ROW(gs_stream_peer), ROW(gs_peer_free), ROW(gs_peer_copy), ROW(gs_stream_upgrade), ROW(gs_stream_handshake),
         ROW(gs_stream_negotiated_protocol), ROW(gs_stream_peercert), ROW(gs_stream_connection_information),
         ROW(gs_stream_secure), ROW(gs_stream_info), ROW(gs_stream_monitor), ROW(gs_stream_cancel_monitor),
         cmocka_unit_test(a_stale_handle_in_another_thread_is_an_error_code)};
