@@ -61,7 +61,7 @@ def without_comments(text):
 
 def declared(library=None):
     """{public function: header} of everything marked GS_API, of one library or all."""
-    found, others = {}, {h: name for name, (_, headers) in LIBRARIES.items() for h in headers}
+    found, others = {}, {h: name for name, (_, headers) in LIBRARIES.items() for h in headers} | {'tailnet.h': 'gensock-tailnet'}
     for name in tracked('.h'):
         whose = others.get(os.path.basename(name), 'gensock')
         if name.startswith('include/gensock/') and library in (None, whose):

@@ -27,7 +27,11 @@ static void answer_tsmp(struct plane *p, struct plane_peer *from, const uint8_t 
 {
     struct tsmp t;
     uint8_t pong[TSMP_PACKET_MAX];
-    if (gsi_tsmp_parse(in, packet, &t) < 0 || t.type != TSMP_PING)
+    if (gsi_tsmp_parse(in, packet, &t) < 0)
+        return;
+    if (t.type == TSMP_REJECT && p->c.rejected)
+        p->c.rejected(p->c.arg, &t);
+    if (t.type != TSMP_PING)
         return;
     size_t n = gsi_tsmp_pong(pong, packet, t.data, 0);
     if (n)

@@ -41,6 +41,8 @@ struct plane_config {
     void (*relay)(void *arg, uint32_t region, const uint8_t key[KEY_LEN], const uint8_t *bytes, size_t n, bool disco);
     /* A STUN packet came. NULL: dropped. */
     void (*stun)(void *arg, const uint8_t *bytes, size_t n, const struct endpoint *from, uint64_t now_ns);
+    /* A peer says that its filter refused a packet of ours. NULL: nobody cares. */
+    void (*rejected)(void *arg, const struct tsmp *t);
 };
 
 struct plane_stat {

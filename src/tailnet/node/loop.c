@@ -1,0 +1,297 @@
+/* loop.c: the node's thread: packets first, then streams, commands, and what time brings. */
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "tailnet/node/parts.h"
+
+static uint64_t clock_of(clockid_t id)
+{
+    struct timespec t;
+    clock_gettime(id, &t);
+    return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
+}
+
+uint64_t gsi_node_now(void) { return clock_of(CLOCK_MONOTONIC); }
+uint64_t gsi_node_wall_ns(void) { return clock_of(CLOCK_REALTIME); }
+int64_t gsi_node_wall_s(void) { return (int64_t)(gsi_node_wall_ns() / SECOND); }
+
+/* ---- commands ---- */
+
+static void wait_until(struct node *n, uint64_t until, bool *late)
+{
+    struct timespec t = {(time_t)(until / SECOND), (long)(until % SECOND)};
+    if (until == UINT64_MAX)
+        pthread_cond_wait(&n->changed, &n->lock);
+    else
+        *late = pthread_cond_timedwait(&n->changed, &n->lock, &t) == ETIMEDOUT;
+}
+
+/* Locked. Out of a list, when it is there. */
+static void take_out(struct command **list, struct command *c)
+{
+    while (*list && *list != c)
+        list = &(*list)->next;
+    if (*list)
+        *list = c->next;
+}
+
+int gsi_node_call(struct node *n, struct command *c, int timeout_ms)
+{
+    uint64_t until = timeout_ms < 0 ? UINT64_MAX : gsi_node_now() + (uint64_t)timeout_ms * 1000000;
+    bool late = false;
+    pthread_mutex_lock(&n->lock);
+    if (n->stopping) {
+        pthread_mutex_unlock(&n->lock);
+        return GS_ECLOSED;
+    }
+    c->next = NULL;
+    *n->commands_last = c;
+    n->commands_last = &c->next;
+    pthread_mutex_unlock(&n->lock);
+    int e = gs_post(n->mailbox, 0, NULL, 0);
+    pthread_mutex_lock(&n->lock);
+    while (c->running || (e == 0 && !c->done && !late && !n->stopping))
+        if (c->running)
+            pthread_cond_wait(&n->changed, &n->lock);
+        else
+            wait_until(n, until, &late);
+    if (!c->done) {
+        take_out(&n->waiting, c);
+        take_out(&n->commands, c);
+        n->commands_last = &n->commands;
+        while (*n->commands_last)
+            n->commands_last = &(*n->commands_last)->next;
+        c->result = e < 0 ? e : n->stopping ? GS_EABORTED : GS_ETIMEOUT;
+    }
+    pthread_mutex_unlock(&n->lock);
+    return c->result;
+}
+
+void gsi_command_done(struct node *n, struct command *c, int result)
+{
+    take_out(&n->waiting, c);
+    c->result = result;
+    c->done = true;
+    pthread_cond_broadcast(&n->changed);
+}
+
+void gsi_commands_done(struct node *n, command_run *run, int result)
+{
+    pthread_mutex_lock(&n->lock);
+    for (struct command *c = n->waiting, *next; c; c = next) {
+        next = c->next;
+        if (c->run == run)
+            gsi_command_done(n, c, result);
+    }
+    pthread_mutex_unlock(&n->lock);
+}
+
+static void run_commands(struct node *n, uint64_t now)
+{
+    pthread_mutex_lock(&n->lock);
+    for (struct command *c; (c = n->commands);) {
+        if (!(n->commands = c->next))
+            n->commands_last = &n->commands;
+        if (c->kept) {
+            c->next = n->waiting;
+            n->waiting = c;
+        }
+        c->running = true;
+        pthread_mutex_unlock(&n->lock);
+        c->run(n, c, now);
+        pthread_mutex_lock(&n->lock);
+        c->running = false;
+        c->done |= !c->kept;
+        pthread_cond_broadcast(&n->changed);
+    }
+    pthread_mutex_unlock(&n->lock);
+}
+
+/* ---- what is told ---- */
+
+void gsi_node_event(struct node *n, gs_tailnet_event tag, const char *format, ...)
+{
+    char text[LOGIN_URL_MAX + DETAIL_MAX];
+    va_list args;
+    if (!n->config.events.id)
+        return;
+    va_start(args, format);
+    int len = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    size_t kept = len < 0 ? 0 : (size_t)len < sizeof text ? (size_t)len : sizeof text - 1;
+    (void)!gs_post_event(n->config.events, tag, n->id, text, kept); /* a mailbox that is full or gone hears nothing */
+}
+
+void gsi_node_state(struct node *n, gs_tailnet_state state)
+{
+    pthread_mutex_lock(&n->lock);
+    bool new = n->state != state && !n->stopping && n->state != GS_TAILNET_FAILED;
+    if (new)
+        n->state = state;
+    if (new && state == GS_TAILNET_RUNNING) {
+        n->error = 0;
+        n->detail[0] = n->login_url[0] = 0;
+    }
+    pthread_cond_broadcast(&n->changed);
+    pthread_mutex_unlock(&n->lock);
+    if (new)
+        gsi_node_event(n, GS_TAILNET_STATE, "%s", gs_tailnet_state_name(state));
+}
+
+void gsi_node_hindered(struct node *n, int error, const char *detail)
+{
+    pthread_mutex_lock(&n->lock);
+    if (n->state != GS_TAILNET_FAILED) {
+        n->error = error;
+        snprintf(n->detail, sizeof n->detail, "%s", error ? detail : "");
+    }
+    pthread_mutex_unlock(&n->lock);
+}
+
+void gsi_node_fail(struct node *n, int error, const char *detail)
+{
+    gsi_node_hindered(n, error, detail);
+    gsi_node_state(n, GS_TAILNET_FAILED);
+}
+
+void gsi_node_login(struct node *n, const char *url)
+{
+    pthread_mutex_lock(&n->lock);
+    bool new = strcmp(n->login_url, url) != 0;
+    if (new) {
+        snprintf(n->login_url, sizeof n->login_url, "%s", url);
+        n->login_told = false;
+    }
+    pthread_mutex_unlock(&n->lock);
+    gsi_node_state(n, GS_TAILNET_LOGIN);
+    if (new)
+        gsi_node_event(n, GS_TAILNET_LOGIN_URL, "%s", url);
+}
+
+/* ---- the thread ---- */
+
+static void take_paths_event(struct node *n, const struct paths_event *e, uint64_t now)
+{
+    struct peer *p = e->user;
+    char at[ENDPOINT_TEXT];
+    switch (e->type) {
+    case PATHS_WANT_ENDPOINTS: gsi_outside_want(n, now); break;
+    case PATHS_PONG: gsi_pings_pong(n, e); break;
+    case PATHS_CHANGED:
+        if (e->info.kind == PATH_DIRECT)
+            gsi_node_event(n, GS_TAILNET_PATH, "%s direct %s", gsi_member_name(n, p), gsi_endpoint_text(&e->info.at, at));
+        else if (e->info.kind == PATH_RELAY)
+            gsi_node_event(n, GS_TAILNET_PATH, "%s relay %u", gsi_member_name(n, p), e->info.region);
+        else
+            gsi_node_event(n, GS_TAILNET_PATH, "%s none", gsi_member_name(n, p));
+        break;
+    }
+}
+
+static void take_events(struct node *n, uint64_t now)
+{
+    struct paths_event path;
+    struct wg_event wg;
+    while (gsi_paths_next(n->paths, &path))
+        take_paths_event(n, &path, now);
+    while (gsi_wireguard_next(n->wireguard, &wg))
+        ; /* sessions are WireGuard's own matter; status asks for them */
+}
+
+static void step(struct node *n, uint64_t now)
+{
+    gsi_worker_take(n, now);
+    run_commands(n, now);
+    gsi_session_step(n, now);
+    gsi_members_step(n, now);
+    gsi_relays_step(n, now);
+    gsi_outside_step(n, now);
+    for (int i = 0; i < 3 && (n->stirred || gsi_plane_deadline(n->plane) <= now); i++) {
+        n->stirred = false;
+        gsi_plane_tick(n->plane, now, gsi_node_wall_ns());
+    }
+    take_events(n, now);
+}
+
+static void take_messages(struct node *n, uint64_t now)
+{
+    gs_msg m;
+    for (int i = 0; i < NODE_MESSAGES && gs_receive(n->mailbox, &m, 0) == 0; i++) {
+        struct channel *c = m.user;
+        if (c && m.stream.id && c->stream.id == m.stream.id)
+            c->take(n, c, &m, now);
+    }
+}
+
+static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+static uint64_t deadline(const struct node *n)
+{
+    uint64_t at = least(gsi_plane_deadline(n->plane), gsi_session_deadline(n));
+    at = least(at, gsi_members_deadline(n));
+    at = least(at, gsi_relays_deadline(n));
+    return least(at, gsi_outside_deadline(n));
+}
+
+static void wait_for(struct node *n, struct pollfd fds[4])
+{
+    uint64_t now = gsi_node_now(), at = deadline(n), left = at > now ? at - now : 0;
+    struct timespec t = {(time_t)(left / SECOND), (long)(left % SECOND)};
+    fds[0] = (struct pollfd){.fd = n->tun_gone ? -1 : gsi_namespace_tun(n->ns), .events = POLLIN};
+    fds[1] = (struct pollfd){.fd = gsi_link_fd(n->link, false), .events = POLLIN};
+    fds[2] = (struct pollfd){.fd = gsi_link_fd(n->link, true), .events = POLLIN};
+    fds[3] = (struct pollfd){.fd = gs_mailbox_fd(n->mailbox), .events = POLLIN};
+    if (ppoll(fds, 4, at == UINT64_MAX ? NULL : &t, NULL) < 0)
+        for (int i = 0; i < 4; i++)
+            fds[i].revents = 0;
+}
+
+static bool is_stopping(struct node *n)
+{
+    pthread_mutex_lock(&n->lock);
+    bool stopping = n->stopping;
+    pthread_mutex_unlock(&n->lock);
+    return stopping;
+}
+
+/* The resets that closing connections make still go out. */
+static void leave(struct node *n)
+{
+    gsi_conns_reset(n, GS_EABORTED);
+    (void)!gsi_plane_from_tun(n->plane, gsi_node_now());
+    pthread_mutex_lock(&n->inside);
+    gsi_namespace_close(n->ns);
+    n->ns = NULL;
+    pthread_mutex_unlock(&n->inside);
+    gsi_worker_end(n);
+    gsi_session_end(n);
+    gsi_relays_end(n);
+}
+
+void *gsi_node_loop(void *node)
+{
+    struct node *n = node;
+    struct pollfd fds[4] = {0};
+    while (!is_stopping(n)) {
+        uint64_t now = gsi_node_now();
+        if (fds[0].revents && !gsi_plane_from_tun(n->plane, now)) {
+            n->tun_gone = true;
+            gsi_node_fail(n, -ENETDOWN, "the private network is gone: its helper process was killed");
+        }
+        for (int v6 = 0; v6 < 2; v6++)
+            if (fds[1 + v6].revents)
+                gsi_plane_from_link(n->plane, v6, now);
+        if (fds[0].revents || fds[1].revents || fds[2].revents)
+            n->outside.active_ns = now;
+        if (fds[3].revents)
+            take_messages(n, now);
+        step(n, now);
+        wait_for(n, fds);
+    }
+    leave(n);
+    return NULL;
+}

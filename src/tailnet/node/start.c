@@ -1,0 +1,384 @@
+/* start.c: a node's configuration, beginning and end. */
+#include <ctype.h>
+#include <errno.h>
+#include <gensock/socket.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tailnet/node/parts.h"
+
+#define CONTROL_DEFAULT "https://controlplane.tailscale.com"
+
+/* ---- the configuration ---- */
+
+static char *copy_text(const char *s)
+{
+    size_t n = s ? strlen(s) + 1 : 0;
+    char *c = n ? OPENSSL_malloc(n) : NULL;
+    return c ? memcpy(c, s, n) : NULL;
+}
+
+/* A label of a name; letters, digits and hyphens are what stays of this machine's. */
+static int take_hostname(struct node_config *c, const char *wish)
+{
+    char own[256] = "";
+    size_t n = 0;
+    if (!wish && gs_gethostname(own, sizeof own) < 0)
+        own[0] = 0;
+    for (const char *p = wish ? wish : own; *p && (wish || *p != '.'); p++) {
+        bool right = isalnum((unsigned char)*p) || (*p == '-' && n);
+        if ((!right && wish) || (wish && n == HOSTNAME_MAX))
+            return gs_fail(-EINVAL, "hostname: at most %d letters, digits and hyphens, no hyphen in front", HOSTNAME_MAX);
+        if (right && n < HOSTNAME_MAX)
+            c->hostname[n++] = *p;
+    }
+    if (!n && wish)
+        return gs_fail(-EINVAL, "hostname: empty");
+    if (!n)
+        memcpy(c->hostname, "gensock", 8);
+    return 0;
+}
+
+static bool is_loopback(const char *host)
+{
+    struct ip ip;
+    return strcmp(host, "localhost") == 0 || (gsi_ip_parse(host, strlen(host), &ip) == 0 && gsi_ip_is_loopback(&ip));
+}
+
+static int take_url(struct node_config *c, const char *text, bool plain_control)
+{
+    text = text && *text ? text : CONTROL_DEFAULT;
+    if (gsi_url_parse(text, strlen(text), &c->url) < 0)
+        return gs_fail(-EINVAL, "control_url: not a URL of a control server, such as " CONTROL_DEFAULT);
+    if (strlen(text) > STATE_URL_MAX)
+        return gs_fail(-EINVAL, "control_url: longer than %d bytes", STATE_URL_MAX);
+    if (!c->url.tls && !plain_control && !is_loopback(c->url.host))
+        return gs_fail(-EINVAL, "control_url: http:// to %s could be answered by anybody: use https://, or set plain_control", c->url.host);
+    c->control_url = copy_text(text);
+    return c->control_url ? 0 : -ENOMEM;
+}
+
+static int take_key(struct node_config *c, const char *key)
+{
+    size_t n = key ? strlen(key) : 0;
+    while (n && isspace((unsigned char)key[n - 1]))
+        n--;
+    if (!n)
+        return 0;
+    for (size_t i = 0; i < n; i++)
+        if (!isgraph((unsigned char)key[i]))
+            return gs_fail(-EINVAL, "auth_key: a blank or an unprintable byte within it");
+    if (n > 1024)
+        return gs_fail(-EINVAL, "auth_key: longer than 1024 bytes");
+    if (!(c->auth_key = OPENSSL_zalloc(n + 1)))
+        return -ENOMEM;
+    memcpy(c->auth_key, key, n);
+    return 0;
+}
+
+static int take_tags(struct node_config *c, const char *const *tags, size_t n)
+{
+    if (n > TAGS_MAX || (n && !tags))
+        return gs_fail(-EINVAL, "tags: at most %d", TAGS_MAX);
+    if (n && !(c->tags = OPENSSL_zalloc(n * sizeof *c->tags)))
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        if (!tags[i] || strncmp(tags[i], "tag:", 4) != 0 || !tags[i][4] || strlen(tags[i]) > 255)
+            return gs_fail(-EINVAL, "tags: each begins with \"tag:\"");
+        if (!(c->tags[i] = copy_text(tags[i])))
+            return -ENOMEM;
+        c->n_tags++;
+    }
+    return 0;
+}
+
+static int take_config(struct node *n, const gs_tailnet_config *from)
+{
+    struct node_config *c = &n->config;
+    if (!from->state_dir && !from->ephemeral)
+        return gs_fail(-EINVAL, "state_dir: a node that is not ephemeral keeps its keys somewhere");
+    c->ephemeral = from->ephemeral;
+    c->shields_up = from->shields_up;
+    c->relay_only = from->relay_only;
+    c->port = from->port;
+    c->events = from->events;
+    int e = take_hostname(c, from->hostname);
+    if (e == 0)
+        e = take_url(c, from->control_url, from->plain_control);
+    if (e == 0)
+        e = take_key(c, from->auth_key);
+    if (e == 0)
+        e = take_tags(c, from->tags, from->n_tags);
+    if (e == 0 && from->ca_file && access(from->ca_file, R_OK) < 0)
+        e = gs_fail(-errno, "ca_file: %s cannot be read", from->ca_file);
+    if (e == 0 && from->ca_file && !(c->ca_file = copy_text(from->ca_file)))
+        e = -ENOMEM;
+    return e;
+}
+
+static void free_config(struct node_config *c)
+{
+    if (c->auth_key)
+        OPENSSL_clear_free(c->auth_key, strlen(c->auth_key));
+    for (size_t i = 0; i < c->n_tags; i++)
+        OPENSSL_free(c->tags[i]);
+    OPENSSL_free(c->tags);
+    OPENSSL_free(c->control_url);
+    OPENSSL_free(c->ca_file);
+}
+
+/* ---- keys ---- */
+
+int gsi_node_write_keys(struct node *n)
+{
+    char text[STATE_TEXT_MAX];
+    if (!n->store)
+        return 0;
+    int len = gsi_state_write(&n->keys, text);
+    int e = len < 0 ? len : gsi_store_write(n->store, text, (size_t)len);
+    gsi_wipe(text, sizeof text);
+    return e;
+}
+
+static int take_keys(struct node *n, const gs_tailnet_config *from)
+{
+    char text[STATE_TEXT_MAX];
+    if (from->ephemeral && !from->state_dir) {
+        gsi_state_new(&n->keys);
+        return 0;
+    }
+    int e = gsi_store_open(&n->store, from->state_dir);
+    if (e < 0)
+        return e;
+    int len = gsi_store_read(n->store, text, sizeof text);
+    if (len > 0)
+        e = gsi_state_read(&n->keys, text, (size_t)len);
+    else if (len < 0)
+        e = len;
+    else {
+        gsi_state_new(&n->keys);
+        e = gsi_node_write_keys(n);
+    }
+    gsi_wipe(text, sizeof text);
+    return e;
+}
+
+/* ---- the parts ---- */
+
+static void *find_peer(void *node, const uint8_t key[KEY_LEN])
+{
+    struct node *n = node;
+    return gsi_peers_find(&n->members.peers, key);
+}
+
+static void leave_by_relay(void *node, uint32_t region, const uint8_t key[KEY_LEN], const uint8_t *bytes, size_t len, bool disco)
+{
+    gsi_relays_send(node, region, key, bytes, len, disco, gsi_node_now());
+}
+
+static void take_stun(void *node, const uint8_t *bytes, size_t len, const struct endpoint *from, uint64_t now)
+{
+    (void)from;
+    gsi_outside_stun(node, bytes, len, now);
+}
+
+static void take_reject(void *node, const struct tsmp *t) { gsi_conn_rejected(node, t); }
+
+static bool has_cap(void *node, const struct ip *src, const char *capability)
+{
+    const struct node *n = node;
+    const struct map_node *m = gsi_netmap_by_address(n->map, src);
+    return m && gsi_map_node_has_cap(m, capability, strlen(capability), NULL);
+}
+
+int gsi_node_make_plane(struct node *n)
+{
+    int e;
+    struct wg_config wg = {.find = find_peer, .arg = n, .routes = n->routes, .mtu = NAMESPACE_MTU};
+    struct paths_config paths = {.loopback = is_loopback(n->config.url.host)};
+    gsi_x25519_public(n->node_public, n->keys.node);
+    memcpy(wg.private_key, n->keys.node, KEY_LEN);
+    memcpy(paths.disco_private, n->disco_private, KEY_LEN);
+    memcpy(paths.node_public, n->node_public, KEY_LEN);
+    n->wireguard = gsi_wireguard_new(&wg, &e);
+    n->paths = gsi_paths_new(&paths);
+    gsi_wipe(&wg, sizeof wg);
+    gsi_wipe(&paths, sizeof paths);
+    if (!n->wireguard || !n->paths)
+        return -ENOMEM;
+    n->plane = gsi_plane_new(&(struct plane_config){
+        .tun = gsi_namespace_tun(n->ns), .mtu = NAMESPACE_MTU, .link = n->link, .wireguard = n->wireguard, .routes = n->routes, .paths = n->paths,
+        .filter = n->filter, .arg = n, .relay = leave_by_relay, .stun = take_stun, .rejected = take_reject});
+    return n->plane ? 0 : -ENOMEM;
+}
+
+void gsi_node_free_plane(struct node *n)
+{
+    gsi_plane_free(n->plane);
+    gsi_wireguard_free(n->wireguard);
+    gsi_paths_free(n->paths);
+    n->plane = NULL;
+    n->wireguard = NULL;
+    n->paths = NULL;
+}
+
+/* The addresses of the tailnet lead into the TUN; what else peers carry is added with them. */
+static int make_inside(struct node *n)
+{
+    static const char *const tailnet[] = {"100.64.0.0/10", "fd7a:115c:a1e0::/48"};
+    struct prefix p;
+    int e = gsi_namespace_open(&n->ns, &(struct namespace_options){0});
+    for (int i = 0; e == 0 && i < 2; i++) {
+        e = gsi_prefix_parse(tailnet[i], strlen(tailnet[i]), &p);
+        if (e == 0)
+            e = gsi_namespace_route(n->ns, &p, true);
+        if (i == 1 && e < 0) /* a machine without IPv6 */
+            e = 0;
+    }
+    return e;
+}
+
+static int make_parts(struct node *n)
+{
+    n->map = gsi_netmap_new();
+    n->routes = gsi_routes_new(0);
+    if (!n->map || !n->routes)
+        return -ENOMEM;
+    gsi_x25519_private(n->disco_private);
+    int e = gsi_filter_new(&n->filter, has_cap, n);
+    if (e == 0)
+        e = make_inside(n);
+    if (e == 0)
+        e = gsi_link_open(&n->link, &(struct link_options){.port = n->config.port});
+    if (e == 0)
+        e = gsi_node_make_plane(n);
+    if (e == 0)
+        e = gsi_relays_init(n);
+    if (e == 0)
+        e = gsi_outside_init(n);
+    if (e < 0)
+        return e;
+    gsi_filter_set_shields_up(n->filter, n->config.shields_up);
+    gsi_session_init(n);
+    return gs_mailbox_new(&n->mailbox);
+}
+
+void gsi_node_free(struct node *n)
+{
+    gsi_session_end(n);
+    gsi_relays_end(n);
+    if (n->mailbox.id)
+        gs_mailbox_free(n->mailbox);
+    if (n->plane || n->wireguard || n->paths)
+        gsi_node_free_plane(n);
+    gsi_members_end(n);
+    gsi_outside_end(n);
+    gsi_filter_free(n->filter);
+    gsi_routes_free(n->routes);
+    gsi_link_close(n->link);
+    gsi_namespace_close(n->ns);
+    gsi_identities_free(n);
+    gsi_netmap_free(n->map);
+    gsi_store_close(n->store);
+    free_config(&n->config);
+    gsi_state_wipe(&n->keys);
+    gsi_wipe(n->disco_private, KEY_LEN);
+    pthread_cond_destroy(&n->changed);
+    pthread_mutex_destroy(&n->lock);
+    pthread_mutex_destroy(&n->inside);
+    OPENSSL_free(n);
+}
+
+/* ---- start, stop ---- */
+
+static int prepare(struct node *n, const gs_tailnet_config *config)
+{
+    int e = take_config(n, config);
+    if (e == 0)
+        e = take_keys(n, config);
+    if (e == 0)
+        e = make_parts(n);
+    return e;
+}
+
+static int begin_thread(struct node *n)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the program's */
+    int e = pthread_create(&n->thread, NULL, gsi_node_loop, n);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (e)
+        return gs_fail(GS_ESYSLIMIT, "no thread for the node: %s", strerror(e));
+    pthread_setname_np(n->thread, "gs-tailnet");
+    return 0;
+}
+
+int gsi_node_start(gs_tailnet *out, const gs_tailnet_config *config)
+{
+    struct node *n = OPENSSL_zalloc(sizeof *n);
+    if (!n)
+        return -ENOMEM;
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&n->lock, NULL);
+    pthread_mutex_init(&n->inside, NULL);
+    pthread_cond_init(&n->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    n->state = GS_TAILNET_STARTING;
+    n->commands_last = &n->commands;
+    n->holders = 1;
+    int e = prepare(n, config);
+    if (e == 0)
+        e = gsi_node_publish(n);
+    if (e < 0) {
+        gsi_node_free(n);
+        return e;
+    }
+    e = begin_thread(n);
+    if (e < 0) {
+        (void)gsi_node_withdraw(n);
+        gsi_node_release(n);
+        return e;
+    }
+    *out = (gs_tailnet){n->id};
+    return 0;
+}
+
+int gs_tailnet_logout(gs_tailnet h, int timeout_ms)
+{
+    struct node *n;
+    int e = timeout_ms < GS_INFINITY ? GS_EBADARG : gsi_node_of(h, &n);
+    if (e < 0)
+        return e;
+    struct command logout = {.run = gsi_run_logout, .kept = true};
+    e = gsi_node_call(n, &logout, timeout_ms);
+    gsi_node_release(n);
+    return e;
+}
+
+int gs_tailnet_stop(gs_tailnet h, int timeout_ms)
+{
+    struct node *n;
+    int e = timeout_ms < GS_INFINITY ? GS_EBADARG : gsi_node_of(h, &n);
+    if (e < 0)
+        return e;
+    if (!gsi_node_withdraw(n)) { /* another stop was faster */
+        gsi_node_release(n);
+        return GS_ECLOSED;
+    }
+    struct command logout = {.run = gsi_run_logout, .kept = true};
+    if (n->config.ephemeral) /* the server would keep it for a while otherwise */
+        (void)!gsi_node_call(n, &logout, timeout_ms);
+    pthread_mutex_lock(&n->lock);
+    n->stopping = true;
+    pthread_cond_broadcast(&n->changed);
+    pthread_mutex_unlock(&n->lock);
+    (void)!gs_post(n->mailbox, 0, NULL, 0);
+    pthread_join(n->thread, NULL);
+    gsi_node_release(n); /* ours, */
+    gsi_node_release(n); /* and the handle's */
+    return 0;
+}

@@ -1,0 +1,96 @@
+/* worker.c: a second thread for what would hold packets up; it is there only while there is something to do. */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+#include "tailnet/node/parts.h"
+
+static void *work(void *node)
+{
+    struct node *n = node;
+    struct worker *w = &n->worker;
+    pthread_mutex_lock(&n->lock);
+    for (struct job *j; !w->stop && (j = w->first);) {
+        if (!(w->first = j->next))
+            w->last = &w->first;
+        pthread_mutex_unlock(&n->lock);
+        j->run(j);
+        pthread_mutex_lock(&n->lock);
+        j->next = NULL;
+        *w->finished_last = j;
+        w->finished_last = &j->next;
+        pthread_mutex_unlock(&n->lock);
+        (void)!gs_post(n->mailbox, 0, NULL, 0);
+        pthread_mutex_lock(&n->lock);
+    }
+    w->running = false;
+    pthread_mutex_unlock(&n->lock);
+    return NULL;
+}
+
+/* Locked. */
+static int begin(struct node *n)
+{
+    struct worker *w = &n->worker;
+    sigset_t all, before;
+    if (w->joinable)
+        pthread_join(w->thread, NULL); /* it has ended, or is about to return */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int e = pthread_create(&w->thread, NULL, work, n);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    w->joinable = w->running = e == 0;
+    if (e == 0)
+        pthread_setname_np(w->thread, "gs-tailnet-map");
+    return e == 0 ? 0 : gs_fail(GS_ESYSLIMIT, "no thread: %s", strerror(e));
+}
+
+int gsi_worker_give(struct node *n, struct job *j)
+{
+    struct worker *w = &n->worker;
+    pthread_mutex_lock(&n->lock);
+    if (!w->last) {
+        w->last = &w->first;
+        w->finished_last = &w->finished;
+    }
+    int e = w->running ? 0 : begin(n);
+    if (e == 0) {
+        j->next = NULL;
+        *w->last = j;
+        w->last = &j->next;
+    }
+    pthread_mutex_unlock(&n->lock);
+    return e;
+}
+
+void gsi_worker_take(struct node *n, uint64_t now)
+{
+    struct worker *w = &n->worker;
+    pthread_mutex_lock(&n->lock);
+    for (struct job *j; (j = w->finished);) {
+        if (!(w->finished = j->next))
+            w->finished_last = &w->finished;
+        pthread_mutex_unlock(&n->lock);
+        j->done(n, j, now);
+        pthread_mutex_lock(&n->lock);
+    }
+    pthread_mutex_unlock(&n->lock);
+}
+
+void gsi_worker_end(struct node *n)
+{
+    struct worker *w = &n->worker;
+    pthread_mutex_lock(&n->lock);
+    w->stop = true;
+    pthread_mutex_unlock(&n->lock);
+    if (w->joinable)
+        pthread_join(w->thread, NULL);
+    w->joinable = false;
+    struct job *lists[] = {w->first, w->finished};
+    w->first = w->finished = NULL;
+    for (int i = 0; i < 2; i++)
+        for (struct job *j = lists[i], *next; j; j = next) {
+            next = j->next;
+            j->drop(j);
+        }
+}
