@@ -10,7 +10,11 @@ RELEASE = os.environ.get('GS_RELEASE', os.path.join(ROOT, 'build', 'release'))
 LIBRARY = os.path.join(RELEASE, 'src', 'libgensock.so.0')
 ARCHIVE = os.path.join(RELEASE, 'src', 'libgensock.a')
 # Each library: where it is built, and the public headers that are not the core's. Its symbols are listed in src/NAME.sym.
-LIBRARIES = {'gensock': (LIBRARY, ()), 'gensock-tls': (os.path.join(RELEASE, 'src', 'tls', 'libgensock-tls.so.0'), ('tls.h',))}
+LIBRARIES = {
+    'gensock': (LIBRARY, ()),
+    'gensock-tls': (os.path.join(RELEASE, 'src', 'tls', 'libgensock-tls.so.0'), ('tls.h',)),
+    'gensock-tailnet': (os.path.join(RELEASE, 'src', 'tailnet', 'libgensock-tailnet.so.0'), ('tailnet.h', 'lab.h')),
+}
 
 
 def read(*path):

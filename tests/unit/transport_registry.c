@@ -291,6 +291,7 @@ static void what_is_no_stack_is_refused(void **state)
         {"lay+nosuch://h", GS_ENOSCHEME, "nosuch"},
         {"nosuch+tcp://h", GS_ENOSCHEME, "nosuch"},
         {"tls://h:443", GS_ENOSCHEME, "gensock-tls"},
+        {"tailnet://h:443", GS_ENOSCHEME, "gensock-tailnet"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct gsi_stack s = {.layers = 77};
