@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/nsfs.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <netinet/tcp.h>
 #include <openssl/crypto.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -18,6 +20,7 @@
 
 #include "tailnet/stack/helper.h"
 #include "tailnet/stack/netlink.h"
+#include "tailnet/stack/program.h"
 
 #define TUN_PATH "/dev/net/tun"
 #define TUN_NAME "tailnet0"
@@ -30,6 +33,9 @@ struct namespace {
     int tun, netlink, fd;
     int index;
     unsigned offloads;
+    struct programs *programs;
+    pthread_mutex_t lock; /* of mapped */
+    bool mapped;          /* the user namespace knows this user */
     bool cubic_by_socket; /* the host lets new namespaces have others only */
 };
 
@@ -179,6 +185,12 @@ int gsi_namespace_route(struct namespace *ns, const struct prefix *to, bool pres
     return changed(gsi_netlink_route(ns->netlink, ns->index, to, present), "route to", to, present);
 }
 
+int gsi_namespace_local(struct namespace *ns, const struct ip *ip, bool present)
+{
+    struct prefix p = {*ip, PREFIX_BITS};
+    return changed(gsi_netlink_address(ns->netlink, LO_INDEX, &p, present), "address", &p, present);
+}
+
 /* ---- open, close, sockets ---- */
 
 int gsi_namespace_open(struct namespace **out, const struct namespace_options *o)
@@ -187,7 +199,11 @@ int gsi_namespace_open(struct namespace **out, const struct namespace_options *o
     if (!ns)
         return gs_fail(-ENOMEM, "no memory for a network namespace");
     ns->tun = ns->netlink = ns->fd = -1;
-    int e = gsi_helper_start(&ns->helper, (enum helper_way)o->way);
+    pthread_mutex_init(&ns->lock, NULL);
+    ns->programs = gsi_programs_new();
+    int e = !ns->programs ? gs_fail(-ENOMEM, "no memory for a network namespace") : 0;
+    if (e == 0)
+        e = gsi_helper_start(&ns->helper, (enum helper_way)o->way);
     if (e == 0) {
         apply_settings(ns);
         e = open_tun(ns);
@@ -211,10 +227,12 @@ void gsi_namespace_close(struct namespace *ns)
 {
     if (!ns)
         return;
+    gsi_programs_free(ns->programs);
     close_if(ns->tun);
     close_if(ns->netlink);
     close_if(ns->fd);
     gsi_helper_stop(ns->helper);
+    pthread_mutex_destroy(&ns->lock);
     OPENSSL_free(ns);
 }
 
@@ -243,4 +261,55 @@ int gsi_namespace_socket(struct namespace *ns, int domain, int type, int protoco
         return gs_fail(fd, "this process was forked from the one that has the tailnet's network: after fork only exec is "
                            "possible");
     return gs_fail(fd, "socket(%d, %d, %d) inside the tailnet's network: %s", domain, type, protocol, gs_error_text(fd));
+}
+
+/* ---- programs ---- */
+
+static int write_inside(struct namespace *ns, const char *path, const char *text)
+{
+    int fd = gsi_helper_open(ns->helper, path, O_WRONLY);
+    if (fd < 0)
+        return fd;
+    int e = write(fd, text, strlen(text)) < 0 ? -errno : 0;
+    close(fd);
+    return e;
+}
+
+/* Who has not its own user among those of the user namespace can own no file there, nor make one. */
+static int map_user(struct namespace *ns)
+{
+    char user[40], group[40];
+    snprintf(user, sizeof user, "%u %u 1\n", (unsigned)geteuid(), (unsigned)geteuid());
+    snprintf(group, sizeof group, "%u %u 1\n", (unsigned)getegid(), (unsigned)getegid());
+    int e = write_inside(ns, "/proc/thread-self/uid_map", user);
+    if (e == 0)
+        e = write_inside(ns, "/proc/thread-self/setgroups", "deny"); /* without which the kernel takes no groups */
+    if (e == 0)
+        e = write_inside(ns, "/proc/thread-self/gid_map", group);
+    if (e == -EACCES)
+        return gs_fail(e, "/proc/thread-self/uid_map: this process changed its user since its exec and is not dumpable: "
+                          "prctl(PR_SET_DUMPABLE, 1) before the node starts, or run the program as that user from the start");
+    return e == 0 ? 0 : gs_fail(e, "the user cannot be mapped into the tailnet's user namespace: %s", gs_error_text(e));
+}
+
+int gsi_namespace_spawn(struct namespace *ns, const struct namespace_program *program, pid_t *out)
+{
+    int user = -1, e = 0;
+    if (gsi_namespace_way(ns) != NAMESPACE_THREAD) {
+        pthread_mutex_lock(&ns->lock);
+        if (!ns->mapped)
+            e = map_user(ns);
+        ns->mapped = e == 0;
+        pthread_mutex_unlock(&ns->lock);
+        if (e < 0)
+            return e;
+        user = ioctl(ns->fd, NS_GET_USERNS);
+        if (user < 0) {
+            e = -errno;
+            return gs_fail(e, "ioctl NS_GET_USERNS: %s", gs_error_text(e));
+        }
+    }
+    e = gsi_programs_spawn(ns->programs, user, ns->fd, program, out);
+    close_if(user);
+    return e;
 }

@@ -12,11 +12,13 @@
  *
  * The node moves packets: it reads gsi_namespace_tun (segment.h) and writes it (join.h). A socket from here never sends by the
  * host, and stays valid, though mute, after close: abort the sockets (linger 0) first, then close, since a socket that still
- * has something to send holds the kernel's part of the namespace for a while. Sockets may be made from any thread, the rest is
- * one thread's.
+ * has something to send holds the kernel's part of the namespace for a while. Sockets may be made and programs started from any thread, the
+ * rest is one thread's.
  */
 #ifndef GSI_TAILNET_NAMESPACE_H
 #define GSI_TAILNET_NAMESPACE_H
+
+#include <sys/types.h>
 
 #include "tailnet/endpoint/endpoint.h"
 
@@ -62,7 +64,38 @@ GS_MUST_USE int gsi_namespace_route(struct namespace *ns, const struct prefix *t
 /* socket(2) inside, with SOCK_CLOEXEC; the caller's. type may hold SOCK_NONBLOCK. -errno with a detail; -EPIPE: the helper was
  * killed; -ECHILD: in a child of fork. */
 GS_MUST_USE int gsi_namespace_socket(struct namespace *ns, int domain, int type, int protocol);
+/* An address of lo, all of its bits: only from inside is there a way to it. */
+GS_MUST_USE int gsi_namespace_local(struct namespace *ns, const struct ip *ip, bool present);
 /* Writes a file below /proc/sys/net of the namespace: ("ipv4/tcp_rmem", "4096 131072 8388608"). -errno. */
 GS_MUST_USE int gsi_namespace_sysctl(struct namespace *ns, const char *name, const char *value);
+
+/* ---- programs ---- */
+
+enum { NAMESPACE_VIEWS = 8, NAMESPACE_PROGRAMS = 32 /* at a time */ };
+
+/* A path that the program sees otherwise. Where there is nothing at the path, it sees nothing. */
+struct namespace_view {
+    const char *path, *text; /* text NULL: an empty directory */
+};
+
+struct namespace_program {
+    const char *const *argv; /* argv[0] is looked for in envp's PATH, unless there is a / in it */
+    const char *const *envp; /* NULL: environ */
+    const struct namespace_view *views;
+    size_t views_n;
+};
+
+/* Runs a program inside: as this user, with this process's standard streams, directory, session and terminal; with no signal
+ * blocked, SIGCHLD as by default, other ignored signals ignored. Its pids are a world of its own. What it leaves running ends
+ * when it ends, all of it ends with gsi_namespace_close, or with this process, however that ends. Any thread; blocks until it
+ * runs.
+ *
+ * *out is a child of this process for waitpid or a pidfd: it ends as the program ends, with its code or by its signal, stops
+ * as it stops, and hands signals on to it; SIGKILL kills both. Also those that gsi_namespace_close ended are to be waited for.
+ * It keeps a copy of this process's memory as it is now, shared until either writes.
+ *
+ * -ENOENT, -EACCES: no such program, not executable; -ENOSPC: too many namespaces; GS_ESYSLIMIT: NAMESPACE_PROGRAMS run;
+ * -EINVAL; -ECHILD: after fork; other codes of the kernel; each with a detail. */
+GS_MUST_USE int gsi_namespace_spawn(struct namespace *ns, const struct namespace_program *program, pid_t *out);
 
 #endif
