@@ -1,6 +1,7 @@
 """What the tailnet's interoperability scripts share: a network namespace for the whole script, the rig of Tailscale's Go code
 (tests/interop/tsnet) built for it, and programs that are steered line by line: a JSON object there, one back.
 """
+import ctypes
 import fcntl
 import json
 import os
@@ -21,7 +22,7 @@ GO_VERSION = (1, 26)
 GATEWAY, OWN = '10.77.0.2', '10.77.0.1'
 BUILD = os.environ.get('GS_BUILD') or os.path.join(ROOT, 'build', 'asan')
 RIG = os.path.join(BUILD, 'interop', 'tsnet-rig')
-ETH_P_ALL, SOL_PACKET, PACKET_IGNORE_OUTGOING = 3, 263, 23
+ETH_P_ALL, SO_ATTACH_FILTER = 3, 26
 
 
 def skip(reason):
@@ -182,21 +183,47 @@ class Rig(Steered):
             return '\n# '.join(['', *f.read().splitlines()[-lines:]])
 
 
+# What Watch wants of the kernel, as classic BPF on the packet from its IP header on: a destination in 100.64.0.0/10 or
+# fd7a:115c:a1e0::/48, or port 53 of TCP or UDP at either end. (code, k), or (code, k, where to if equal, where to if not).
+BYTE, HALF, WORD, AND, EQUAL, HEADER, HALF_BEHIND, END = 0x30, 0x28, 0x20, 0x54, 0x15, 0xb1, 0x48, 6
+LEAKS = [
+    (BYTE, 0), (AND, 0xf0), (EQUAL, 0x40, 'four', 'six?'),
+    'four', (WORD, 16), (AND, 0xffc00000), (EQUAL, 0x64400000, 'take', 'ports'),
+    'ports', (BYTE, 9), (EQUAL, 17, 'udp', 'tcp?'), 'tcp?', (EQUAL, 6, 'udp', 'drop'),
+    'udp', (HEADER, 0), (HALF_BEHIND, 0), (EQUAL, 53, 'take', 'to'), 'to', (HALF_BEHIND, 2), (EQUAL, 53, 'take', 'drop'),
+    'six?', (EQUAL, 0x60, 'six', 'drop'),
+    'six', (WORD, 24), (EQUAL, 0xfd7a115c, 'rest', 'ports6'), 'rest', (HALF, 28), (EQUAL, 0xa1e0, 'take', 'ports6'),
+    'ports6', (HALF, 40), (EQUAL, 53, 'take', 'to6'), 'to6', (HALF, 42), (EQUAL, 53, 'take', 'drop'),
+    'take', (END, 0xffff), 'drop', (END, 0)]
+
+
+def leak_filter():
+    where, lines = {}, []
+    for line in LEAKS:
+        if isinstance(line, str):
+            where[line] = len(lines)
+        else:
+            lines.append(line)
+    return [struct.pack('HBBI', line[0], *(where[w] - i - 1 for w in line[2:]) if len(line) > 2 else (0, 0), line[1]) for i, line in enumerate(lines)]
+
+
 class Watch:
-    """Sees each packet on every interface of the namespace: those for an address of the tailnet, and questions to a resolver that
-    contain a name of it."""
+    """Sees on every interface of the namespace: packets for an address of the tailnet, and questions to a resolver that contain a name
+    of it."""
 
     def __init__(self, *names):
         self.names = [b''.join(bytes([len(p)]) + p.encode() for p in name.split('.')) for name in names]
         self.s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
+        code = leak_filter()
+        kept = ctypes.create_string_buffer(b''.join(code))
+        self.s.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack('HP', len(code), ctypes.addressof(kept)))
         self.s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
-        self.found, self.seen = [], 0
+        self.found = []
 
     def look(self):
         """Takes in what has passed since; answers the findings so far."""
         while select.select([self.s], [], [], 0)[0]:
             data, where = self.s.recvfrom(65536)
-            self.seen += 1
             self.judge(data, where[0])
         return self.found
 
@@ -216,5 +243,23 @@ class Watch:
                 if name in rest.lower():
                     self.found.append(f'{interface}: a resolver is asked for {name}')
 
-    def close(self):
+    def prove(self):
+        """It sees what it should: one packet of each kind, sent on purpose. Answers what it had found before."""
+        before = list(self.look())
+        for family, to, what in ((socket.AF_INET, ('100.64.0.2', 7), 'packet for 100.64.0.2'),
+                                 (socket.AF_INET6, ('fd7a:115c:a1e0::2', 7), 'packet for fd7a:115c:a1e0::2'),
+                                 (socket.AF_INET, (GATEWAY, 53), 'asked for'), (socket.AF_INET6, ('::1', 53), 'asked for')):
+            at = len(self.look())
+            with socket.socket(family, socket.SOCK_DGRAM) as s:
+                s.sendto(b'\0' * 12 + b''.join(self.names[:1]) + b'\0\0\1\0\1', to)
+            found = self.look()[at:]
+            expect(any(what in f for f in found), 'the watch does not see', what, found)
         self.s.close()
+        return before
+
+
+class Peer(Steered):
+    """tests/interop/tailnet_peer.c: gensock's nodes."""
+
+    def __init__(self, *before, **more):
+        super().__init__(*before, os.path.join(BUILD, 'tests', 'tailnet_peer'), **more)
