@@ -161,9 +161,11 @@ int gs_mailbox_fd(gs_mailbox h)
             mb->timer_fd = fd;
     }
     if (e == 0) {
+        bool first = !mb->foreign;
         mb->foreign = true;
         gsi_mailbox_arm_timer(mb);
-        gsi_mailbox_signal(mb); /* what waits already must show */
+        if (first) /* what waits already must show; a loop that asks again each time is not woken by asking */
+            gsi_mailbox_signal(mb);
         e = mb->poller.fd;
     }
     gsi_unlock(&mb->object);

@@ -1,5 +1,6 @@
 /* Posts: in order, bounded, and what is handed over is freed exactly once in every outcome. runner: tsan */
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -277,6 +278,29 @@ static void references_are_never_used_twice(void **state)
     }
 }
 
+static bool readable(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return poll(&p, 1, 0) == 1;
+}
+
+static void asking_for_the_descriptor_again_makes_nothing_to_do(void **state)
+{
+    (void)state;
+    gs_msg m;
+    assert_ok(gs_post(mb, 1, "x", 1));
+    int fd = (int)assert_ok(gs_mailbox_fd(mb));
+    assert_true(readable(fd)); /* what was there before */
+    assert_ok(gs_receive(mb, &m, 0));
+    assert_code(gs_receive(mb, &m, 0), GS_ETIMEOUT);
+    assert_false(readable(fd));
+    assert_int_equal(assert_ok(gs_mailbox_fd(mb)), fd);
+    assert_false(readable(fd));
+    assert_ok(gs_post(mb, 2, "y", 1));
+    assert_true(readable(fd));
+    assert_ok(gs_receive(mb, &m, 0));
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -295,6 +319,7 @@ int main(void)
         TEST(P11_posting_to_a_mailbox_that_ends_is_closed),
         TEST(a_mailbox_may_end_in_its_own_turn),
         TEST(references_are_never_used_twice),
+        TEST(asking_for_the_descriptor_again_makes_nothing_to_do),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
