@@ -275,9 +275,10 @@ static void finish(struct node *n, uint64_t now)
     pthread_mutex_lock(&n->lock);
     n->has_map = true;
     pthread_mutex_unlock(&n->lock);
-    if (gsi_netmap_self(n->map)->expired)
-        gsi_node_hindered(n, GS_EKEYEXPIRED, "this node's key has expired");
-    if (!gsi_netmap_self(n->map)->machine_authorized)
+    const struct map_node *self = gsi_netmap_self(n->map);
+    if (memcmp(self->key, n->node_public, KEY_LEN) == 0 && (self->expired || (self->key_expiry.s > 0 && self->key_expiry.s <= gsi_node_wall_s())))
+        gsi_session_rotate(n, false, now);
+    else if (!self->machine_authorized)
         gsi_node_state(n, GS_TAILNET_APPROVAL);
     else if (m->addresses_n && n->state != GS_TAILNET_LOGIN)
         gsi_node_state(n, GS_TAILNET_RUNNING);

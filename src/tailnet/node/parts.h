@@ -184,7 +184,8 @@ void gsi_session_ping(struct node *n, const char *url, uint64_t now);
 /* The map says to be quiet for a while, or is not to be understood. */
 void gsi_session_pause(struct node *n, uint64_t for_ns, uint64_t now);
 void gsi_session_lost(struct node *n, int error, const char *why, uint64_t now);
-void gsi_session_logout(struct node *n, uint64_t now);
+/* The node key has run out. again: the control server says so to a key that was new. */
+void gsi_session_rotate(struct node *n, bool again, uint64_t now);
 
 /* ---- members ---- */
 

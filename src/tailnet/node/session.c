@@ -233,8 +233,8 @@ static void registered(struct node *n, bool approved, uint64_t now)
         gsi_state_rotated(&n->keys);
         s->rotating = gsi_node_write_keys(n) < 0;
     }
-    if (!approved)
-        gsi_node_state(n, GS_TAILNET_APPROVAL);
+    if (!approved || n->state != GS_TAILNET_RUNNING) /* the map says when it runs */
+        gsi_node_state(n, approved ? GS_TAILNET_STARTING : GS_TAILNET_APPROVAL);
     int e = ask_map(n, true, now);
     s->mapping = e == 0;
     if (e < 0)
@@ -242,9 +242,11 @@ static void registered(struct node *n, bool approved, uint64_t now)
 }
 
 /* The node key has run out: a new one, signed for by a new login. */
-static void rotate(struct node *n, uint64_t now)
+void gsi_session_rotate(struct node *n, bool again, uint64_t now)
 {
     struct session *s = &n->session;
+    if (s->rotating && !again)
+        return;
     if (s->rotating) {
         gsi_node_fail(n, GS_EKEYEXPIRED, "the control server says that a new key has expired: is this machine's clock right?");
         return;
@@ -260,6 +262,7 @@ static void rotate(struct node *n, uint64_t now)
     }
     s->rotating = true;
     s->registered = false;
+    s->update_due = false;
     s->ask_at = now;
 }
 
@@ -315,7 +318,7 @@ static void take_event(struct node *n, const struct control_event *ev, uint64_t 
         gsi_node_login(n, ev->text);
         s->ask_at = now;
         break;
-    case CONTROL_KEY_EXPIRED: rotate(n, now); break;
+    case CONTROL_KEY_EXPIRED: gsi_session_rotate(n, true, now); break;
     case CONTROL_NEEDS_SIGNATURE:
         gsi_node_fail(n, GS_ELOCKED, "this tailnet uses Tailnet Lock and wants this node's key signed, which gensock cannot verify");
         break;
