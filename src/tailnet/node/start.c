@@ -2,13 +2,19 @@
 #include <ctype.h>
 #include <errno.h>
 #include <gensock/socket.h>
+#include <linux/netlink.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "tailnet/node/parts.h"
+#include "tailnet/stack/undelivered.h"
 
 #define CONTROL_DEFAULT "https://controlplane.tailscale.com"
+
+enum { DELIVER_LOOK_MS = 5 };
 
 /* ---- the configuration ---- */
 
@@ -359,6 +365,26 @@ int gs_tailnet_logout(gs_tailnet h, int timeout_ms)
     return e;
 }
 
+/* -1: for ever. */
+static int left_until(uint64_t until)
+{
+    uint64_t now = gsi_node_now();
+    return until == UINT64_MAX ? GS_INFINITY : now < until ? (int)((until - now) / 1000000) : 0;
+}
+
+/* Lets the peers have what was written, also by streams that are closed by now: the kernel has it, and leaves with us. */
+static void deliver(struct node *n, uint64_t until)
+{
+    for (int found = 1; found > 0 && left_until(until) != 0;) {
+        int fd = gsi_node_socket(n, AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG);
+        found = fd < 0 ? fd : gsi_tcp_undelivered(fd);
+        if (fd >= 0)
+            close(fd);
+        if (found > 0)
+            poll(NULL, 0, DELIVER_LOOK_MS);
+    }
+}
+
 int gs_tailnet_stop(gs_tailnet h, int timeout_ms)
 {
     struct node *n;
@@ -369,9 +395,11 @@ int gs_tailnet_stop(gs_tailnet h, int timeout_ms)
         gsi_node_release(n);
         return GS_ECLOSED;
     }
+    uint64_t until = timeout_ms < 0 ? UINT64_MAX : gsi_node_now() + (uint64_t)timeout_ms * 1000000;
+    deliver(n, until);
     struct command logout = {.run = gsi_run_logout, .kept = true};
     if (n->config.ephemeral) /* the server would keep it for a while otherwise */
-        (void)!gsi_node_call(n, &logout, timeout_ms);
+        (void)!gsi_node_call(n, &logout, left_until(until));
     pthread_mutex_lock(&n->lock);
     n->stopping = true;
     pthread_cond_broadcast(&n->changed);
