@@ -221,7 +221,7 @@ int peer_listen(const command *c, answer *a)
     snprintf(address, sizeof address, "tailnet://:%d", port);
     bool frames = manners[i].serve == serve_frames;
     gs_opt opts[] = {{.name = GS_OPT_TAILNET_NODE, .v.i = (int64_t)n.id.id}, GS_INT(PACKET, frames ? GS_PACKET_4 : GS_PACKET_RAW), GS_INT(EXIT_ON_CLOSE, false),
-        GS_INT(SHOW_ECONNRESET, true), GS_INT(BACKLOG, 128), GS_INT(NODELAY, true), GS_INT(SEND_TIMEOUT, IDLE_MS), {.name = GS_OPT_END}};
+        GS_INT(SHOW_ECONNRESET, true), GS_INT(BACKLOG, 128), GS_INT(REUSEADDR, true), GS_INT(NODELAY, true), GS_INT(SEND_TIMEOUT, IDLE_MS), {.name = GS_OPT_END}};
     e = gs_stream_listen(&l->s, address, opts, GS_NO_MAILBOX);
     if (e == 0 && (e = keep_door(n.name, port, false, l->s, NULL)) < 0)
         gs_stream_close(l->s);
