@@ -430,6 +430,72 @@ static void what_is_no_request_is_refused_with_a_reason(void **state)
     assert_non_null(strstr(answer + 4, "\"Node\""));
 }
 
+static struct coordination_conn *open_channel(void)
+{
+    struct coordination_conn *conn = gsi_coordination_join(lab, NULL, now);
+    conn->noise.state = NOISE_OPEN;
+    conn->state = CHANNEL;
+    conn->until = now + 300 * S;
+    assert_ok(gsi_lab_h2_start(conn));
+    return conn;
+}
+
+static void send_half_a_request(struct coordination_conn *conn, bool first, uint8_t stream, size_t body)
+{
+    static const char start[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0";
+    uint8_t head[] = "\0\0\41\1\4\0\0\0.\203\207\0\5:path\14/machine/map\0\12:authority\1h";
+    uint8_t data[9 + 16384] = {(uint8_t)(body >> 16), (uint8_t)(body >> 8), (uint8_t)body, 0, 0, 0, 0, 0, stream};
+    head[2] = (uint8_t)(sizeof head - 1 - 9);
+    head[8] = stream;
+    if (first)
+        assert_ok(gsi_lab_h2_feed(conn, (const uint8_t *)start, sizeof start - 1));
+    assert_ok(gsi_lab_h2_feed(conn, head, sizeof head - 1));
+    if (body)
+        assert_ok(gsi_lab_h2_feed(conn, data, 9 + body));
+    conn->plain_n = 0;
+    assert_ok(gsi_lab_h2_gather(conn));
+}
+
+static void a_request_that_never_ends_is_not_waited_for(void **state)
+{
+    (void)state;
+    uint8_t buf[4096];
+    struct coordination_conn *conn = open_channel();
+    send_half_a_request(conn, true, 1, 10);
+    assert_int_equal(conn->exchanges_n, 1);
+    conn->plain_n = 0;
+    now += 59 * S;
+    gsi_coordination_tick(lab, now);
+    assert_int_equal(conn->state, CHANNEL);
+    now += 2 * S;
+    gsi_coordination_tick(lab, now);
+    ssize_t n;
+    while ((n = gsi_coordination_output(conn, buf, sizeof buf, now)) > 0)
+        ;
+    assert_code(n, GS_ETIMEOUT);
+    gsi_coordination_leave(conn, now);
+    assert_int_equal(lab->bodies_n, 0);
+}
+
+static void requests_at_once_and_their_bytes_have_a_maximum(void **state)
+{
+    (void)state;
+    struct coordination_conn *conn = open_channel();
+    for (uint8_t i = 0; i < 40; i++)
+        send_half_a_request(conn, i == 0, (uint8_t)(2 * i + 1), 0);
+    assert_int_equal(conn->exchanges_n, EXCHANGES_MAX);
+    gsi_coordination_leave(conn, now);
+    conn = open_channel();
+    lab->bodies_n = BODIES_MAX - 8192;
+    send_half_a_request(conn, true, 1, 8192);
+    assert_false(conn->exchanges->too_long);
+    send_half_a_request(conn, false, 3, 1);
+    assert_true(conn->exchanges->too_long);
+    assert_int_equal(conn->exchanges->body_cap, 0);
+    gsi_coordination_leave(conn, now);
+    assert_int_equal(lab->bodies_n, BODIES_MAX - 8192);
+}
+
 static void a_channel_of_garbage_ends(void **state)
 {
     (void)state;
@@ -558,6 +624,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_does_not_read_is_told_all_at_once_later, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_missed_too_many_goings_begins_anew, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_no_request_is_refused_with_a_reason, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_request_that_never_ends_is_not_waited_for, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(requests_at_once_and_their_bytes_have_a_maximum, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_channel_of_garbage_ends, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_allocation_may_fail, set_up, tear_down),
     };

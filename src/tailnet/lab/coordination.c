@@ -400,6 +400,13 @@ static void tick_conn(struct coordination_conn *c, uint64_t now)
     if (c->state == OVER)
         return;
     for (struct exchange *x = c->exchanges; x; x = x->next) {
+        if (!x->answered && !x->login) {
+            if (now >= x->until) {
+                fail(c, gs_fail(GS_ETIMEOUT, "a request was not whole within %d s", REQUEST_S));
+                return;
+            }
+            gsi_lab_wake(s, x->until);
+        }
         if (!x->member)
             continue;
         if (now >= x->keep_alive) {

@@ -58,7 +58,8 @@ void gsi_coordination_leave(struct coordination_conn *c, uint64_t now);
 /* Takes all of it. What it came to is told by output. */
 void gsi_coordination_feed(struct coordination_conn *c, const void *in, size_t n, uint64_t now);
 /* Bytes to send: how many, 0 when there are none now. Negative, and all is sent: close it. GS_ECLOSED (its answer said so, or it
- * was idle), GS_ETIMEOUT (no channel within 10 s), GS_EINVALID, -EACCES (the handshake does not open), -EMSGSIZE, -ENOMEM. */
+ * was idle), GS_ETIMEOUT (no channel within 10 s, or a request that is
+ * not whole within 60), GS_EINVALID, -EACCES (the handshake does not open), -EMSGSIZE, -ENOMEM. */
 GS_MUST_USE ssize_t gsi_coordination_output(struct coordination_conn *c, void *out, size_t cap, uint64_t now);
 /* A connection that got something to send, or is to be closed, since it was told last; NULL. */
 struct coordination_conn *gsi_coordination_next_ready(struct coordination *s);

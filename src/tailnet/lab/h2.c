@@ -29,6 +29,7 @@ static int code_of(int e) { return e == NGHTTP2_ERR_NOMEM || e == NGHTTP2_ERR_CA
 static void forget(struct exchange *x)
 {
     gsi_lab_forget(x);
+    x->conn->co->bodies_n -= x->body_cap;
     if (x->body)
         OPENSSL_clear_free(x->body, x->body_cap);
     OPENSSL_free(x->answer);
@@ -63,6 +64,8 @@ static int on_begin(nghttp2_session *session, const nghttp2_frame *frame, void *
     x->conn = c;
     x->stream = frame->hd.stream_id;
     x->keep_alive = UINT64_MAX;
+    x->until = c->co->now + REQUEST_S * LAB_SECOND;
+    gsi_lab_wake(c->co, x->until);
     x->next = c->exchanges;
     c->exchanges = x;
     c->exchanges_n++;
@@ -94,17 +97,18 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, cons
     struct exchange *x = exchange_of(session, stream);
     if (!x || x->too_long || !n)
         return 0;
-    if (n > BODY_MAX - x->body_n) {
+    size_t cap = x->body_cap ? x->body_cap : 4096, *held = &x->conn->co->bodies_n;
+    while (cap - x->body_n < n)
+        cap *= 2;
+    if (n > BODY_MAX - x->body_n || cap - x->body_cap > BODIES_MAX - *held) {
         x->too_long = true;
         return 0;
     }
-    if (n > x->body_cap - x->body_n) {
-        size_t cap = x->body_cap ? x->body_cap : 4096;
-        while (cap - x->body_n < n)
-            cap *= 2;
+    if (cap > x->body_cap) {
         uint8_t *grown = OPENSSL_clear_realloc(x->body, x->body_cap, cap);
         if (!grown)
             return NGHTTP2_ERR_CALLBACK_FAILURE;
+        *held += cap - x->body_cap;
         x->body = grown;
         x->body_cap = cap;
     }

@@ -16,6 +16,8 @@ enum {
     REQUEST_HEAD_MAX = 8 * 1024,       /* of HTTP/1.1 */
     EXCHANGES_MAX = 32,                /* requests at once on one connection */
     BODY_MAX = 256 * 1024,
+    BODIES_MAX = 64 * 1024 * 1024,     /* of all connections together */
+    REQUEST_S = 60,                    /* for a request to be whole */
     ANSWER_ROOM = 4096,                /* of register: all its texts are bounded */
     MESSAGE_MAX = 64 * 1024 * 1024,    /* of the map, as JSON */
     FILTER_MAX = 1024 * 1024,
@@ -110,6 +112,7 @@ struct coordination {
     bool approval;
     uint64_t key_life_ns, ephemeral_ns, wall_ns;
     int nodes_max, connections_max, connections_n;
+    size_t bodies_n;               /* bytes held */
 
     uint64_t seq;                  /* of changes */
     uint64_t filter_seq, regions_seq;
@@ -146,6 +149,7 @@ struct exchange {
     uint8_t *body;
     size_t body_n, body_cap;
     bool too_long, answered;
+    uint64_t until;                /* for it to be whole */
 
     uint8_t *answer;               /* what is to be sent; of a map one message */
     size_t answer_n, answer_at;
@@ -166,7 +170,7 @@ struct coordination_conn {
     void *user;
     enum conn_state state;
     int error;
-    uint64_t until;                /* for the channel to stand; later: idle */
+    uint64_t until;                /* for the channel to stand; later: how long it may be idle */
     char head[REQUEST_HEAD_MAX + 1];
     size_t head_n;
     char text[1024];               /* HTTP/1.1's answer */

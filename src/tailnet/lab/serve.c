@@ -2,6 +2,7 @@
 #include "tailnet/lab/serve.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -20,13 +21,17 @@ uint64_t gsi_lab_now(void)
 
 /* ---- listening ---- */
 
+/* What is sent each minute tells whether the peer is still there: a machine that just went is gone after this. */
+static unsigned user_timeout_ms = 30000;
+#define USER_TIMEOUT {.name = GS_OPT_RAW, .v.raw = {IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms}}
+
 static int listen_control(struct lab *l)
 {
     char at[128];
     snprintf(at, sizeof at, "tcp://%s:%u", l->host, l->control_port);
     return gs_stream_listen(&l->control_listener, at,
                             GS_OPTS(GS_INT(ACCEPT, GS_ACTIVE_TRUE), GS_INT(REUSEADDR, true), GS_INT(BACKLOG, 128), GS_INT(NODELAY, true),
-                                    GS_INT(SEND_TIMEOUT, GS_NOWAIT), GS_INT(HIGH_WATERMARK, LAB_HIGH_WATER)), l->mailbox);
+                                    USER_TIMEOUT, GS_INT(SEND_TIMEOUT, GS_NOWAIT), GS_INT(HIGH_WATERMARK, LAB_HIGH_WATER)), l->mailbox);
 }
 
 static int listen_relay(struct lab *l)
@@ -37,7 +42,8 @@ static int listen_relay(struct lab *l)
     snprintf(key, sizeof key, "%s/relay.key", l->directory);
     return gs_stream_listen(&l->relay_listener, at,
                             GS_OPTS(GS_STR(TLS_CERT_FILE, cert), GS_STR(TLS_KEY_FILE, key), GS_INT(ACCEPT, GS_ACTIVE_TRUE),
-                                    GS_INT(REUSEADDR, true), GS_INT(BACKLOG, 128), GS_INT(NODELAY, true), GS_INT(SEND_TIMEOUT, GS_NOWAIT),
+                                    GS_INT(REUSEADDR, true), GS_INT(BACKLOG, 128), GS_INT(NODELAY, true), USER_TIMEOUT,
+                                    GS_INT(SEND_TIMEOUT, GS_NOWAIT),
                                     GS_INT(HIGH_WATERMARK, LAB_HIGH_WATER)), l->mailbox);
 }
 
