@@ -182,7 +182,10 @@ static void a_login_is_waited_for_and_approved(void **state)
     assert_string_equal(a->text, login);
     r.followup = login;
     assert_int_equal(world_register(a, &r), 0);
-    world_wait(1000 * S); /* longer than a URL lives that nobody waits for */
+    world_wait(700 * S); /* longer than a URL lives that nobody waits for */
+    world_connect(b);
+    world_wait(400 * S); /* and others have their times */
+    assert_code(b->server_over, GS_ETIMEOUT);
     assert_int_equal(gsi_coordination_count(lab), 0);
     assert_code(gsi_coordination_approve(lab, "http://127.0.0.1:9/register/0", NULL, now), GS_EINVALID);
     assert_code(gsi_coordination_approve(lab, NULL, NULL, now), GS_EINVALID);
@@ -223,6 +226,11 @@ static void a_login_ends_with_its_time_and_is_no_other_machines(void **state)
     assert_string_not_equal(b->text, login);
     assert_ok(gsi_coordination_approve(lab, login, NULL, now));
     assert_int_equal(world_register(b, &theft), CONTROL_NEEDS_LOGIN);
+    memcpy(c->key, a->key, KEY_LEN); /* nor with the same node key */
+    theft = world_request(c, NULL);
+    theft.followup = login;
+    assert_int_equal(world_register(c, &theft), CONTROL_NEEDS_LOGIN);
+    assert_string_not_equal(c->text, login);
     world_wait(601 * S);
     assert_code(gsi_coordination_approve(lab, login, NULL, now), GS_EINVALID);
     r.followup = login;

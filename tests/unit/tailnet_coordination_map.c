@@ -135,6 +135,8 @@ static void a_node_that_lost_its_stream_is_offline_after_10_s(void **state)
     world_wait(2 * S);
     assert_int_equal(world_peer(a, b)->online, MAP_NO);
     assert_true(world_peer(a, b)->last_seen.s >= WALL_S);
+    world_join(c);
+    assert_true(world_peer(c, b)->last_seen.s >= WALL_S);
     world_connect(b);
     world_open_map(b);
     assert_int_equal(world_peer(a, b)->online, MAP_YES);
