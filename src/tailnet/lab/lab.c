@@ -327,7 +327,7 @@ int gs_lab_stop(gs_lab lab)
     pthread_mutex_lock(&l->mutex);
     l->stopping = true;
     pthread_mutex_unlock(&l->mutex);
-    (void)!gs_post(l->mailbox, 0, NULL, 0);
+    gs_mailbox_free(l->mailbox); /* wakes it, also where there is no memory for a post */
     pthread_join(l->thread, NULL);
     end(l);
     release(slot);

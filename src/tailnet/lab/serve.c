@@ -289,6 +289,8 @@ void *gsi_lab_thread(void *lab)
         int ms = wait_ms(l);
         pthread_mutex_unlock(&l->mutex);
         int e = gs_receive(l->mailbox, &m, ms);
+        if (e == -ENOMEM) /* nothing is lost; there may be some soon */
+            nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000}, NULL);
         pthread_mutex_lock(&l->mutex);
         if (e == 0 && !l->stopping)
             handle(l, &m);
