@@ -30,6 +30,7 @@
 #include <gensock/net.h>
 #include <gensock/option.h>
 #include <gensock/peer.h>
+#include <sys/types.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -159,6 +160,29 @@ GS_API GS_MUST_USE int gs_tailnet_ping(gs_tailnet n, const char *peer, int timeo
 /* socket:open/3 inside the tailnet: family AF_INET or AF_INET6, SOCK_STREAM or SOCK_DGRAM. Everything of gensock/socket.h works on it. For
  * a datagram's sender gs_tailnet_whois is right at the time of its receipt. */
 GS_API GS_MUST_USE int gs_tailnet_socket(gs_tailnet n, int family, int type, int protocol, gs_socket *out);
+
+/* ---- programs ---- */
+
+/* Runs a program inside the tailnet, as posix_spawnp would: as the same user, with this process's standard streams, directory,
+ * session and terminal. It sees no network but the tailnet; libc there finds MagicDNS names, by a DNS server of the node's at
+ * 100.100.100.100, and no others. argv ends with NULL; argv[0] is looked for in the PATH of envp, unless there is a / in it;
+ * envp NULL: environ. No signal is blocked in it; ignored ones stay ignored. Its process ids are a world of its own. What it
+ * leaves running ends with it, and all of it with gs_tailnet_stop, or with this process, however that ends.
+ *
+ * *pid is a child of this process, for waitpid: it ends with the program's code or by its signal, stops when it stops, and hands
+ * signals on to it; SIGKILL ends both. The caller waits for it, also when gs_tailnet_stop has ended it. As long as it runs it
+ * shares this process's memory as of now, copied where either writes.
+ *
+ *     const char *const argv[] = {"curl", "http://alpha:8000/", NULL};
+ *     pid_t pid;
+ *     int status;
+ *     if (gs_tailnet_spawn(node, argv, NULL, &pid) == 0)
+ *         waitpid(pid, &status, 0);
+ *
+ * Call it when gs_tailnet_up has answered: the tailnet's domain is known then. Blocks until the program runs. -ENOENT, -EACCES,
+ * -ENOEXEC: no such program, or none that can be executed; GS_ESYSLIMIT: 32 run already; -EADDRINUSE: somebody of this node's
+ * listens at port 53 of all addresses; -ENOSPC: no more namespaces; other codes of the kernel; GS_EABORTED, GS_ECLOSED: stopped. */
+GS_API GS_MUST_USE int gs_tailnet_spawn(gs_tailnet n, const char *const argv[], const char *const envp[], pid_t *pid);
 
 #ifdef __cplusplus
 }

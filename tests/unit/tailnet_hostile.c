@@ -168,6 +168,22 @@ HOSTILE(gs_tailnet_socket)
     assert_int_equal(s.id, 77);
 }
 
+HOSTILE(gs_tailnet_spawn)
+{
+    (void)state;
+    static const char *const argv[] = {"true", NULL}, *const nothing[] = {NULL};
+    pid_t pid = 77;
+    EACH_BAD(n)
+    {
+        assert_true(is_refusal(gs_tailnet_spawn(*n, argv, NULL, &pid)));
+        assert_true(is_refusal(gs_tailnet_spawn(*n, argv, nothing, &pid)));
+        assert_code(gs_tailnet_spawn(*n, NULL, NULL, &pid), GS_EBADARG);
+        assert_code(gs_tailnet_spawn(*n, nothing, NULL, &pid), GS_EBADARG);
+        assert_code(gs_tailnet_spawn(*n, argv, NULL, NULL), GS_EBADARG);
+    }
+    assert_int_equal(pid, 77);
+}
+
 /* The scheme is known once a node was asked for, with or without success, and then needs one. */
 static void an_address_of_a_tailnet_without_node_is_an_error(void **state)
 {
@@ -194,6 +210,7 @@ int main(void)
         ROW(gs_tailnet_start),       ROW(gs_tailnet_up),         ROW(gs_tailnet_stop),  ROW(gs_tailnet_logout),
         ROW(gs_tailnet_status),      ROW(gs_tailnet_status_free), ROW(gs_tailnet_state_name), ROW(gs_tailnet_whois),
         ROW(gs_tailnet_resolve),     ROW(gs_tailnet_ping),       ROW(gs_tailnet_socket),
+        ROW(gs_tailnet_spawn),
         cmocka_unit_test(an_address_of_a_tailnet_without_node_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -237,7 +237,9 @@ static uint64_t deadline(const struct node *n)
     return least(at, gsi_outside_deadline(n));
 }
 
-static void wait_for(struct node *n, struct pollfd fds[4])
+enum { FDS = 5 };
+
+static void wait_for(struct node *n, struct pollfd fds[FDS])
 {
     uint64_t now = gsi_node_now(), at = deadline(n), left = at > now ? at - now : 0;
     struct timespec t = {(time_t)(left / SECOND), (long)(left % SECOND)};
@@ -245,8 +247,9 @@ static void wait_for(struct node *n, struct pollfd fds[4])
     fds[1] = (struct pollfd){.fd = gsi_link_fd(n->link, false), .events = POLLIN};
     fds[2] = (struct pollfd){.fd = gsi_link_fd(n->link, true), .events = POLLIN};
     fds[3] = (struct pollfd){.fd = gs_mailbox_fd(n->mailbox), .events = POLLIN};
-    if (ppoll(fds, 4, at == UINT64_MAX ? NULL : &t, NULL) < 0)
-        for (int i = 0; i < 4; i++)
+    fds[4] = (struct pollfd){.fd = n->resolver ? gsi_resolver_fd(n->resolver) : -1, .events = POLLIN};
+    if (ppoll(fds, FDS, at == UINT64_MAX ? NULL : &t, NULL) < 0)
+        for (int i = 0; i < FDS; i++)
             fds[i].revents = 0;
 }
 
@@ -263,8 +266,10 @@ static void leave(struct node *n)
 {
     gsi_conns_reset(n, GS_EABORTED);
     (void)!gsi_plane_from_tun(n->plane, gsi_node_now());
+    gsi_resolver_close(n->resolver);
+    n->resolver = NULL;
     pthread_mutex_lock(&n->inside);
-    gsi_namespace_close(n->ns);
+    gsi_namespace_close(n->ns); /* and its programs end */
     n->ns = NULL;
     pthread_mutex_unlock(&n->inside);
     gsi_worker_end(n);
@@ -275,7 +280,7 @@ static void leave(struct node *n)
 void *gsi_node_loop(void *node)
 {
     struct node *n = node;
-    struct pollfd fds[4] = {0};
+    struct pollfd fds[FDS] = {0};
     while (!is_stopping(n)) {
         uint64_t now = gsi_node_now();
         if (fds[0].revents && !gsi_plane_from_tun(n->plane, now)) {
@@ -289,6 +294,8 @@ void *gsi_node_loop(void *node)
             n->outside.active_ns = now;
         if (fds[3].revents)
             take_messages(n, now);
+        if (fds[4].revents)
+            gsi_resolver_serve(n->resolver, n->map);
         step(n, now);
         wait_for(n, fds);
     }

@@ -16,6 +16,7 @@
 #include "tailnet/netmap/netmap.h"
 #include "tailnet/node/node.h"
 #include "tailnet/plane/plane.h"
+#include "tailnet/resolver/resolver.h"
 #include "tailnet/stack/namespace.h"
 #include "tailnet/store/store.h"
 #include "tailnet/stun/netcheck.h"
@@ -329,6 +330,7 @@ struct node {
     struct paths *paths;
     struct filter *filter;
     struct plane *plane;
+    struct resolver *resolver;     /* NULL: no program has run yet */
     struct session session;
     struct members members;
     struct relays relays;
