@@ -297,7 +297,8 @@ void *gsi_node_loop(void *node)
         if (fds[4].revents)
             gsi_resolver_serve(n->resolver, n->map);
         step(n, now);
-        wait_for(n, fds);
+        if (!is_stopping(n)) /* the message that would wake us may have been taken above */
+            wait_for(n, fds);
     }
     leave(n);
     return NULL;
