@@ -11,8 +11,8 @@
  * it), a DERP relay over TLS, whose certificate a CA of the lab's own signs, and a STUN responder. It is for tests and for trying
  * things out: what it knows of nodes is gone when it stops, but for its keys.
  *
- * A lab has one thread, "gs-lab". In the directory: ca.pem, relay.pem and relay.key, which a later start at the same address uses again; and state, which holds the
- * keys of control and relay for the next start, and is locked while the lab runs.
+ * A lab has one thread, "gs-lab". In the directory: ca.pem, relay.pem and relay.key, which a later start at the same
+ * address uses again; and state, which holds the keys of control and relay for the next start, and is locked while the lab runs.
  *
  * Threads: every call, any thread. Each may answer GS_ECLOSED (the lab is stopped) and GS_EBADARG (not a lab, or a NULL).
  */
@@ -44,9 +44,9 @@ typedef struct {
     int nodes_max;             /* 0: 10,000 */
 } gs_lab_config;
 
-/* All of it listens when this answers. 0 and *out; with a detail: GS_EINVALID (a text, address or filter of the config), -EADDRINUSE
- * and what else the kernel answers, -EBUSY (another lab has the directory), -EPERM (others may read its state), GS_EFORMAT (a
- * damaged state file), -ENOMEM, GS_ESYSLIMIT. Blocks on the disk. */
+/* All of it listens when this answers. 0 and *out; with a detail: GS_EINVALID (a text, address or filter of the config),
+ * -EADDRINUSE and what else the kernel answers, -EBUSY (another lab has the directory), -EPERM (others may read its state),
+ * GS_EFORMAT (a damaged state file), -ENOMEM, GS_ESYSLIMIT. Blocks on the disk. */
 GS_API GS_MUST_USE int gs_lab_start(gs_lab *out, const gs_lab_config *config);
 /* Ends it and all of its connections, and waits until its thread is gone. 0; GS_ECLOSED: it was stopped already. */
 GS_API int gs_lab_stop(gs_lab lab);
@@ -72,7 +72,8 @@ typedef struct {
 /* The i-th node, from 0, in the order of joining. 0; -ENOENT: there are no more. */
 GS_API GS_MUST_USE int gs_lab_node(gs_lab lab, int i, gs_lab_node_info *out);
 
-/* The person at this login URL is who login says (NULL: the config's user). 0; GS_EINVALID with a detail: no login waits there. */
+/* The person at this login URL is who login says (NULL: the config's user). 0; GS_EINVALID with a detail: no login
+ * waits there; -ENOBUFS: too many users. */
 GS_API GS_MUST_USE int gs_lab_approve(gs_lab lab, const char *url, const char *login);
 /* Lets a node in that waits for approval; takes one out; ends a node's key. 0; GS_EINVALID: there is none of this id. */
 GS_API GS_MUST_USE int gs_lab_authorize(gs_lab lab, int64_t id);

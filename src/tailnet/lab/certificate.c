@@ -55,8 +55,8 @@ static X509 *make(EVP_PKEY *key, X509 *ca, EVP_PKEY *ca_key, const char *address
          && add_extension(c, by, NID_key_usage, address ? "critical,digitalSignature" : "critical,keyCertSign,cRLSign")
          && add_extension(c, by, NID_subject_key_identifier, "hash");
     if (address)
-        ok = ok && add_extension(c, by, NID_authority_key_identifier, "keyid") && add_extension(c, by, NID_ext_key_usage, "serverAuth")
-             && add_extension(c, by, NID_subject_alt_name, san);
+        ok = ok && add_extension(c, by, NID_authority_key_identifier, "keyid")
+             && add_extension(c, by, NID_ext_key_usage, "serverAuth") && add_extension(c, by, NID_subject_alt_name, san);
     if (ok && X509_sign(c, ca_key, EVP_sha256()) > 0)
         return c;
     X509_free(c);
@@ -94,7 +94,8 @@ static int write_cert(const char *directory, const char *name, X509 *cert)
 static int write_key(const char *directory, const char *name, EVP_PKEY *key)
 {
     BIO *b = BIO_new(BIO_s_secmem());
-    int e = b && PEM_write_bio_PrivateKey(b, key, NULL, NULL, 0, NULL, NULL) == 1 ? write_file(directory, name, 0600, b) : -ENOMEM;
+    bool ok = b && PEM_write_bio_PrivateKey(b, key, NULL, NULL, 0, NULL, NULL) == 1;
+    int e = ok ? write_file(directory, name, 0600, b) : -ENOMEM;
     BIO_free(b);
     return e;
 }

@@ -1,5 +1,4 @@
-/* coordination.c: the bytes and the time of a control server's connections: HTTP/1.1, the upgrade, HTTP/2 in records; and what its
- * owner may change. */
+/* coordination.c: a control server and its connections: their bytes (HTTP/1.1, the upgrade, HTTP/2 in records), their time. */
 #include "tailnet/lab/coordination.h"
 
 #include <errno.h>
@@ -46,7 +45,8 @@ static int take_names(struct coordination *s, const struct coordination_config *
 {
     char login[COORDINATION_DOMAIN_MAX + 8];
     if (!take_text(s->domain, COORDINATION_DOMAIN_MAX, config->domain ? config->domain : "lab.test") || !is_domain(s->domain))
-        return gs_fail(GS_EINVALID, "a lab's domain is lower-case labels with dots between, up to %d bytes", COORDINATION_DOMAIN_MAX);
+        return gs_fail(GS_EINVALID, "a lab's domain is lower-case labels with dots between, up to %d bytes",
+                       COORDINATION_DOMAIN_MAX);
     snprintf(login, sizeof login, "user@%.*s", COORDINATION_LOGIN_MAX - 5, s->domain);
     const char *owner = config->login ? config->login : login;
     if (gsi_lab_account(s, owner) != ACCOUNT_OWNER || gsi_lab_account(s, "tagged-devices") != ACCOUNT_TAGGED

@@ -1,15 +1,15 @@
-/* coordination.h: a control server, sans-IO: the server side of tailnet-protocol.md 2 to 4 for any number of connections, over byte
- * streams that the caller accepts. Labs and tests use it.
+/* coordination.h: a control server, sans-IO: the server side of tailnet-protocol.md 2 to 4 for any number of connections, over
+ * byte streams that the caller accepts. Labs and tests use it.
  *
  *     int e = gsi_coordination_new(&server, &config);
  *     for each accepted stream: c = gsi_coordination_join(server, user, now);
- *     feed what comes; send all of gsi_coordination_output, which when negative says: close it; at its end gsi_coordination_leave.
+ *     feed what comes; send all of gsi_coordination_output, negative: close it; at its end gsi_coordination_leave.
  *     while ((c = gsi_coordination_next_ready(server))) …others have something to send now…
  *     by gsi_coordination_deadline(server): gsi_coordination_tick(server, now)
  *
- * It serves GET /key, the ts2021 upgrade, and in the channel /machine/register and /machine/map. What a stream is to be told is made
- * when it can be sent, from what changed since: a node that does not read costs one message. One thread at a time; `now` is the
- * monotonic clock in nanoseconds.
+ * It serves GET /key, the ts2021 upgrade, and in the channel /machine/register and /machine/map. What a stream is to be told is
+ * made when it can be sent, from what changed since: a node that does not read costs one message. One thread at a time; `now` is
+ * the monotonic clock in nanoseconds.
  */
 #ifndef GSI_TAILNET_LAB_COORDINATION_H
 #define GSI_TAILNET_LAB_COORDINATION_H

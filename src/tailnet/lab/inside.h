@@ -232,8 +232,8 @@ static inline bool gsi_lab_is_visible(const struct member *m) { return m->author
 struct ip gsi_lab_v4(const struct member *m);
 struct ip gsi_lab_v6(const struct member *m);
 
-/* message.c: the next message for a map stream into x->answer. 1: there is one; 0: nothing to tell; -ENOMEM, GS_ECLOSED (it missed
- * too much: end the stream). */
+/* message.c: the next message for a map stream into x->answer. 1: there is one; 0: nothing to tell; -ENOMEM; GS_ECLOSED: it
+ * missed too much, end the stream. */
 GS_MUST_USE int gsi_lab_message(struct exchange *x);
 
 #endif

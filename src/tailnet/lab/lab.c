@@ -125,7 +125,9 @@ static int read_keys(const char *text, size_t n, struct keys *out)
             read_key(&j, m == 0 ? out->control : out->relay);
     if (seen != 3)
         gsi_json_fail(&j, "a key is missing");
-    return gsi_json_end(&j) == 0 ? 0 : gs_fail(GS_EFORMAT, "the lab's state file is damaged (%s): remove its directory to begin anew", j.error);
+    if (gsi_json_end(&j) == 0)
+        return 0;
+    return gs_fail(GS_EFORMAT, "the lab's state file is damaged (%s): remove its directory to begin anew", j.error);
 }
 
 static int write_keys(struct store *store, const struct keys *keys)
@@ -166,7 +168,8 @@ static int check(struct lab *l, const gs_lab_config *c)
         return gs_fail(GS_EINVALID, "a lab needs a directory");
     if (strlen(address) >= sizeof l->address || strchr(address, '%') || gs_addr_ip(&at, address, 0) != 0
         || strspn(address, "0.:") == strlen(address))
-        return gs_fail(GS_EINVALID, "a lab listens at one IP address of this machine, without a scope; \"%.60s\" is none", address);
+        return gs_fail(GS_EINVALID, "a lab listens at one IP address of this machine, without a scope; \"%.60s\" is none",
+                       address);
     if (c->key_life_s < 0 || c->ephemeral_s < 0 || c->nodes_max < 0)
         return gs_fail(GS_EINVALID, "a lab's times and number of nodes are 0 or more");
     snprintf(l->address, sizeof l->address, "%s", address);
@@ -200,8 +203,8 @@ static uint64_t wall_offset(void)
 static int make_servers(struct lab *l, const gs_lab_config *c, const struct keys *keys)
 {
     struct coordination_config config = {
-        .control_private = keys->control, .url = "http://lab" /* until its port is known */, .domain = c->domain, .login = c->login,
-        .display = c->display, .auth_key = c->auth_key, .filter = c->filter, .approval = c->approve_nodes,
+        .control_private = keys->control, .url = "http://lab" /* until its port is known */, .domain = c->domain,
+        .login = c->login, .display = c->display, .auth_key = c->auth_key, .filter = c->filter, .approval = c->approve_nodes,
         .key_life_ns = (uint64_t)c->key_life_s * 1000000000u, .ephemeral_ns = (uint64_t)c->ephemeral_s * 1000000000u,
         .wall_ns = wall_offset(), .nodes_max = c->nodes_max, .connections_max = LAB_LINKS_MAX - LAB_RELAY_MAX,
     };
@@ -358,7 +361,9 @@ int gs_lab_port(gs_lab lab, gs_lab_part part)
     struct lab *l = enter(lab, &slot, &e);
     if (!l)
         return e;
-    e = part == GS_LAB_CONTROL ? l->control_port : part == GS_LAB_RELAY ? l->relay_port : part == GS_LAB_STUN ? l->stun_port : -EINVAL;
+    e = part == GS_LAB_CONTROL ? l->control_port : part == GS_LAB_RELAY ? l->relay_port : -EINVAL;
+    if (part == GS_LAB_STUN)
+        e = l->stun_port;
     leave(l, slot);
     return e;
 }

@@ -210,7 +210,8 @@ int gsi_coordination_set_regions(struct coordination *s, const struct coordinati
         for (int k = 0; k < i; k++)
             twice |= regions[k].id == regions[i].id;
         if (twice || !take_region(&taken[i], &regions[i]))
-            return gs_fail(GS_EINVALID, "a relay needs a number above 0 of its own and a host, in texts of up to %d bytes", TOLD_REGION_TEXT);
+            return gs_fail(GS_EINVALID, "a relay needs a number above 0 of its own and a host, in texts of up to %d bytes",
+                           TOLD_REGION_TEXT);
     }
     memcpy(s->regions, taken, sizeof taken);
     s->regions_n = n;

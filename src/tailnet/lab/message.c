@@ -1,5 +1,5 @@
-/* message.c: what a map stream is told (tailnet-protocol.md 4.2 and 4.3): first all, then what changed since it was told last. Several
- * changes make one message, as a stream is asked for the next one only when the last is sent. */
+/* message.c: what a map stream is told (tailnet-protocol.md 4.2 and 4.3): first all, then what changed since it was told last.
+ * Several changes make one message, as a stream is asked for the next one only when the last is sent. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

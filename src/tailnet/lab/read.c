@@ -99,8 +99,8 @@ static void read_compress(struct json *j, struct asked *a)
 
 int gsi_lab_read(struct asked *a, const void *json, size_t n, const char **why)
 {
-    enum { VERSION, NODE_KEY, OLD_NODE_KEY, DISCO_KEY, AUTH, FOLLOWUP, EXPIRY, EPHEMERAL, HOSTINFO, STREAM, OMIT_PEERS, KEEP_ALIVE,
-           COMPRESS, ENDPOINTS };
+    enum { VERSION, NODE_KEY, OLD_NODE_KEY, DISCO_KEY, AUTH, FOLLOWUP, EXPIRY, EPHEMERAL, HOSTINFO, STREAM, OMIT_PEERS,
+           KEEP_ALIVE, COMPRESS, ENDPOINTS };
     static const char *const names[] = {"Version", "NodeKey", "OldNodeKey", "DiscoKey", "Auth", "Followup", "Expiry", "Ephemeral",
                                         "Hostinfo", "Stream", "OmitPeers", "KeepAlive", "Compress", "Endpoints", NULL};
     struct json j = gsi_json_of(json, n);

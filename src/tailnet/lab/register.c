@@ -1,7 +1,7 @@
 /* register.c: who may join, and what a node says about itself later (tailnet-protocol.md 3 and 4.1).
  *
- * A machine has one node. It is let in by the right auth key, by a login that the lab's owner approved, or because it is here already:
- * with its current key, or with a new one while the old has not expired. A wrong auth key is never helped by the rest.
+ * A machine has one node. It is let in by the right auth key, by a login that the lab's owner approved, or because it is here
+ * already: with its current key, or with a new one while the old has not expired. A wrong auth key is never helped by the rest.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -53,11 +53,12 @@ int gsi_coordination_approve(struct coordination *s, const char *url, const char
     struct login *l = url ? gsi_lab_login_of(s, url) : NULL;
     s->now = now;
     if (!l)
-        return gs_fail(GS_EINVALID, "no login waits at this URL: it is of another lab, done, or older than %d minutes", LOGIN_S / 60);
+        return gs_fail(GS_EINVALID, "no login waits at this URL: it is of another lab, done, or older than %d minutes",
+                       LOGIN_S / 60);
     int user = login ? gsi_lab_account(s, login) : ACCOUNT_OWNER;
     if (user < 0 || user == ACCOUNT_TAGGED)
-        return user == -ENOBUFS ? -ENOBUFS : gs_fail(GS_EINVALID, "a login name is 1 to %d bytes of UTF-8, and not tagged-devices",
-                                                     COORDINATION_LOGIN_MAX);
+        return user == -ENOBUFS ? user : gs_fail(GS_EINVALID, "a login name is 1 to %d bytes of UTF-8, and not tagged-devices",
+                                                 COORDINATION_LOGIN_MAX);
     l->user = user;
     struct exchange *x = l->waits;
     if (!x)
@@ -159,6 +160,12 @@ static int wait_for_login(struct exchange *x, struct login *l, struct verdict *o
     return 0;
 }
 
+static bool is_right(const struct coordination *s, const char *auth_key)
+{
+    size_t n = s->auth_key ? strlen(s->auth_key) : 0;
+    return !s->auth_key || (strlen(auth_key) == n && gsi_equal(s->auth_key, auth_key, n));
+}
+
 static void log_out(struct coordination *s, struct member *m)
 {
     if (m && m->ephemeral)
@@ -185,7 +192,7 @@ static int decide(struct exchange *x, struct verdict *out)
     }
     if ((out->error = bad_tag(a)) != NULL)
         return 0;
-    if (*a->auth_key && s->auth_key && (strlen(s->auth_key) != strlen(a->auth_key) || !gsi_equal(s->auth_key, a->auth_key, strlen(s->auth_key)))) {
+    if (*a->auth_key && !is_right(s, a->auth_key)) {
         out->error = "invalid auth key";
         return 0;
     }

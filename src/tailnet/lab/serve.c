@@ -30,8 +30,9 @@ static int listen_control(struct lab *l)
     char at[128];
     snprintf(at, sizeof at, "tcp://%s:%u", l->host, l->control_port);
     return gs_stream_listen(&l->control_listener, at,
-                            GS_OPTS(GS_INT(ACCEPT, GS_ACTIVE_TRUE), GS_INT(REUSEADDR, true), GS_INT(BACKLOG, 128), GS_INT(NODELAY, true),
-                                    USER_TIMEOUT, GS_INT(SEND_TIMEOUT, GS_NOWAIT), GS_INT(HIGH_WATERMARK, LAB_HIGH_WATER)), l->mailbox);
+                            GS_OPTS(GS_INT(ACCEPT, GS_ACTIVE_TRUE), GS_INT(REUSEADDR, true), GS_INT(BACKLOG, 128),
+                                    GS_INT(NODELAY, true), USER_TIMEOUT, GS_INT(SEND_TIMEOUT, GS_NOWAIT),
+                                    GS_INT(HIGH_WATERMARK, LAB_HIGH_WATER)), l->mailbox);
 }
 
 static int listen_relay(struct lab *l)
