@@ -341,7 +341,8 @@ static const struct {
     const char *name;
     command_fn *fn;
 } table[] = {{"node", run_node}, {"up", run_up}, {"stop", run_stop}, {"logout", run_logout}, {"status", run_status}, {"whois", run_whois}, {"ping", run_ping},
-    {"usage", run_usage}, {"listen", peer_listen}, {"unlisten", peer_unlisten}, {"dial", peer_dial}, {"udp", peer_udp}};
+    {"usage", run_usage}, {"listen", peer_listen}, {"unlisten", peer_unlisten}, {"dial", peer_dial}, {"udp", peer_udp},
+    {"lab", peer_lab}, {"lab_nodes", peer_lab_nodes}, {"lab_remove", peer_lab_remove}, {"lab_restart", peer_lab_restart}};
 
 static const char *word_of(int e)
 {

@@ -70,6 +70,6 @@ int drop_door(const char *node, int port, bool udp);
 void print_peer(FILE *f, const gs_peer *p);
 
 typedef int command_fn(const command *c, answer *a);
-command_fn peer_listen, peer_unlisten, peer_dial, peer_udp;
+command_fn peer_listen, peer_unlisten, peer_dial, peer_udp, peer_lab, peer_lab_nodes, peer_lab_remove, peer_lab_restart;
 
 #endif

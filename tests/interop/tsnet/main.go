@@ -131,7 +131,7 @@ func word(err error) string {
 		return "eof"
 	case mentions(err, "no such host", "lookup "):
 		return "nxdomain"
-	case mentions(err, "invalid authkey"):
+	case mentions(err, "invalid authkey", "invalid auth key"):
 		return "authkey"
 	}
 	return "other"

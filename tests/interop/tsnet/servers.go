@@ -367,15 +367,20 @@ func (r *rig) relayCounters(ctx context.Context, c *command) (object, error) {
 	return object{"bytes_in": in, "bytes_out": out}, nil
 }
 
-// allowDirect {on, region}: UDP between nodes passes or not; STUN passes always. The kernel's policy routing is the switch, as
-// it needs no module; a sender is told EHOSTUNREACH, as by a network that has no way.
+// direct {on, port}: UDP between nodes passes or not; STUN passes always, at `port` where the servers are others'. The kernel's policy
+// routing is the switch, as it needs no module; a sender is told EHOSTUNREACH, as by a network that has no way.
 func (r *rig) allowDirect(ctx context.Context, c *command) (object, error) {
-	s, err := r.needServers()
-	if err != nil {
-		return nil, err
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ports := []int{}
+	if r.servers != nil {
+		for _, rl := range r.servers.relays {
+			ports = append(ports, rl.stunPort)
+		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	if c.Port != 0 {
+		ports = append(ports, c.Port)
+	}
 	for _, family := range []string{"-4", "-6"} {
 		for _, pref := range []string{"2", "3", "4"} { // what was set before; there may be nothing
 			for exec.CommandContext(ctx, "ip", family, "rule", "del", "pref", pref).Run() == nil {
@@ -385,9 +390,9 @@ func (r *rig) allowDirect(ctx context.Context, c *command) (object, error) {
 			continue
 		}
 		rules := [][]string{}
-		for _, rl := range s.relays {
+		for _, port := range ports {
 			for _, end := range []string{"dport", "sport"} {
-				rules = append(rules, []string{"pref", "2", "ipproto", "udp", end, fmt.Sprint(rl.stunPort), "lookup", "local"})
+				rules = append(rules, []string{"pref", "2", "ipproto", "udp", end, fmt.Sprint(port), "lookup", "local"})
 			}
 		}
 		rules = append(rules, []string{"pref", "3", "ipproto", "udp", "unreachable"}, []string{"pref", "5", "lookup", "local"})
