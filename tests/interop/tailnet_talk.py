@@ -22,6 +22,7 @@ GO_VERSION = (1, 26)
 GATEWAY, OWN = '10.77.0.2', '10.77.0.1'
 BUILD = os.environ.get('GS_BUILD') or os.path.join(ROOT, 'build', 'asan')
 RIG = os.path.join(BUILD, 'interop', 'tsnet-rig')
+PEER = os.path.join(BUILD, 'tests', 'tailnet_peer')
 ETH_P_ALL, SO_ATTACH_FILTER = 3, 26
 
 
@@ -57,7 +58,7 @@ def build_rig():
     with open(RIG + '.lock', 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         p = subprocess.run(['nice', '-n', '5', go, 'build', '-p', '2', '-o', RIG, '.'], cwd=os.path.join(ROOT, 'tests', 'interop', 'tsnet'), env=env,
-                           capture_output=True, text=True)
+                           stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if p.returncode:
         if re.search(r'dial tcp|no such host|i/o timeout|network is unreachable|module lookup disabled|proxyconnect', p.stderr):
             skip('the Go modules of tailscale.com are not in the cache and cannot be had: ' + p.stderr.strip().splitlines()[-1])
@@ -262,4 +263,9 @@ class Peer(Steered):
     """tests/interop/tailnet_peer.c: gensock's nodes."""
 
     def __init__(self, *before, **more):
-        super().__init__(*before, os.path.join(BUILD, 'tests', 'tailnet_peer'), **more)
+        super().__init__(*before, PEER, **more)
+
+
+def need_peer():
+    if not os.path.exists(PEER):
+        skip(f'{PEER} is not there: this build has no tailnet (needs libsodium, libzstd, libnghttp2)')

@@ -334,7 +334,14 @@ static void tailnet_close(void *ctx, bool reset)
 
 /* ---- bytes and the rest ---- */
 
-static ssize_t tailnet_readv(void *ctx, const struct iovec *iov, int n) { return tcp->readv(((struct end *)ctx)->tcp, iov, n); }
+
+/* A connection that the node has reset tells so once; when a send was told, the kernel tells a receive that there is no connection. */
+static ssize_t tailnet_readv(void *ctx, const struct iovec *iov, int n)
+{
+    ssize_t got = tcp->readv(((struct end *)ctx)->tcp, iov, n);
+    return got == -ENOTCONN ? -ECONNRESET : got;
+}
+
 static ssize_t tailnet_writev(void *ctx, const struct iovec *iov, int n) { return tcp->writev(((struct end *)ctx)->tcp, iov, n); }
 static ssize_t tailnet_sendfile(void *ctx, int fd, off_t at, size_t n) { return tcp->sendfile(((struct end *)ctx)->tcp, fd, at, n); }
 static int tailnet_shutdown(void *ctx, gs_how how) { return tcp->shutdown(((struct end *)ctx)->tcp, how); }
