@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <netinet/udp.h>
 #include <openssl/crypto.h>
+#include <stddef.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -132,9 +133,10 @@ static int open_both(struct link *l, const struct link_options *o)
 
 int gsi_link_open(struct link **out, const struct link_options *o)
 {
-    struct link *l = OPENSSL_zalloc(sizeof *l);
+    struct link *l = OPENSSL_malloc(sizeof *l);
     if (!l)
         return -ENOMEM;
+    memset(l, 0, offsetof(struct link, arrival)); /* pages of the buffers come with use */
     l->fd[0] = l->fd[1] = -1;
     l->offload = !o->no_offload;
     int e = open_both(l, o);

@@ -1,12 +1,16 @@
 /* loop.c: the node's thread: packets first, then streams, commands, and what time brings. */
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "tailnet/node/parts.h"
+
+#define SOON (SECOND / 20000)
+enum { FOLLOWERS = 8 }; /* so many in a row, and the next is waited for awake */
 
 static uint64_t clock_of(clockid_t id)
 {
@@ -239,15 +243,40 @@ static uint64_t deadline(const struct node *n)
 
 enum { FDS = 5 };
 
+/* Packets that follow each other soon, as in a conversation of questions and answers, are met awake: to wake up takes longer than
+ * they do. Where they do not follow, nobody is kept awake. */
+static void packets_came(struct node *n, uint64_t now)
+{
+    bool soon = now - n->packet_ns < 2 * SOON;
+    n->followers = soon ? n->followers < 2 * FOLLOWERS ? n->followers + 1 : n->followers : n->followers / 2;
+    n->packet_ns = now;
+}
+
+static bool comes_soon(struct node *n, struct pollfd fds[FDS], uint64_t at)
+{
+    static const struct timespec none;
+    if (n->followers < FOLLOWERS)
+        return false;
+    for (uint64_t now = gsi_node_now(); now < at && now - n->packet_ns < SOON; now = gsi_node_now()) {
+        if (ppoll(fds, FDS, &none, NULL) > 0)
+            return true;
+        sched_yield();
+    }
+    return false;
+}
+
 static void wait_for(struct node *n, struct pollfd fds[FDS])
 {
-    uint64_t now = gsi_node_now(), at = deadline(n), left = at > now ? at - now : 0;
-    struct timespec t = {(time_t)(left / SECOND), (long)(left % SECOND)};
+    uint64_t at = deadline(n);
     fds[0] = (struct pollfd){.fd = n->tun_gone ? -1 : gsi_namespace_tun(n->ns), .events = POLLIN};
     fds[1] = (struct pollfd){.fd = gsi_link_fd(n->link, false), .events = POLLIN};
     fds[2] = (struct pollfd){.fd = gsi_link_fd(n->link, true), .events = POLLIN};
     fds[3] = (struct pollfd){.fd = gs_mailbox_fd(n->mailbox), .events = POLLIN};
     fds[4] = (struct pollfd){.fd = n->resolver ? gsi_resolver_fd(n->resolver) : -1, .events = POLLIN};
+    if (comes_soon(n, fds, at))
+        return;
+    uint64_t now = gsi_node_now(), left = at > now ? at - now : 0;
+    struct timespec t = {(time_t)(left / SECOND), (long)(left % SECOND)};
     if (ppoll(fds, FDS, at == UINT64_MAX ? NULL : &t, NULL) < 0)
         for (int i = 0; i < FDS; i++)
             fds[i].revents = 0;
@@ -291,7 +320,7 @@ void *gsi_node_loop(void *node)
             if (fds[1 + v6].revents)
                 gsi_plane_from_link(n->plane, v6, now);
         if (fds[0].revents || fds[1].revents || fds[2].revents)
-            n->outside.active_ns = now;
+            packets_came(n, now);
         if (fds[3].revents)
             take_messages(n, now);
         if (fds[4].revents)

@@ -265,7 +265,12 @@ void gsi_outside_step(struct node *n, uint64_t now)
     }
     if (o->resolve_at && now >= o->resolve_at && !o->resolving)
         gsi_outside_map(n, now);
-    gsi_netcheck_active(o->netcheck, n->members.peers.n && now - o->active_ns < ACTIVE_FOR, now);
+    const struct plane_stat *stat = gsi_plane_stat(n->plane);
+    if (stat->in + stat->out != o->packets) {
+        o->packets = stat->in + stat->out;
+        o->active_ns = now;
+    }
+    gsi_netcheck_active(o->netcheck, n->members.peers.n && o->packets && now - o->active_ns < ACTIVE_FOR, now);
     if (now >= gsi_netcheck_deadline(o->netcheck))
         gsi_netcheck_tick(o->netcheck, now);
     send_packets(n);

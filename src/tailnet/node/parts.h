@@ -222,7 +222,8 @@ struct outside {
     size_t interfaces_n;
     uint64_t look_at;    /* for changed interfaces */
     uint64_t resolve_at; /* the STUN servers' names again; 0: there are none */
-    uint64_t active_ns;  /* the last packet */
+    uint64_t active_ns;  /* the last packet of the tailnet */
+    uint64_t packets;    /* until then */
     bool resolving;
 };
 
@@ -335,7 +336,8 @@ struct node {
     struct members members;
     struct relays relays;
     struct outside outside;
-    int64_t clock_ahead_s;         /* of ours, by the server's */
+    uint64_t packet_ns; /* when one came last, from either side */
+    int followers;      /* that came soon after another, lately */
 };
 
 uint64_t gsi_node_now(void);

@@ -243,7 +243,6 @@ static void received(struct node *n, struct relay_link *l, const struct derp_eve
     if (!p || ev->n > sizeof packet)
         return;
     gsi_derp_policy_heard(n->relays.policy, &p->heard, l->attempt);
-    n->outside.active_ns = now;
     memcpy(packet, ev->packet, ev->n); /* it is opened in place */
     gsi_plane_from_relay(n->plane, l->region, ev->key, packet, ev->n, now);
 }

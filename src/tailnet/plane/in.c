@@ -90,7 +90,7 @@ void gsi_plane_from_link(struct plane *p, bool v6, uint64_t now_ns)
 {
     struct arrival a[LINK_ARRIVALS];
     int n = LINK_ARRIVALS;
-    for (int round = 0; n && round < PLANE_ROUNDS; round++) {
+    for (int round = 0; n == LINK_ARRIVALS && round < PLANE_ROUNDS; round++) { /* fewer: that was all, or poll says so again */
         n = gsi_link_receive(p->c.link, v6, a);
         for (int i = 0; i < n; i++)
             for (size_t at = 0; at < a[i].n; at += a[i].segment)
