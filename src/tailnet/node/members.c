@@ -354,7 +354,6 @@ static void drain_map(struct node *n, int most, uint64_t now)
 static void apply(struct node *n, struct map_update *u, uint64_t now)
 {
     struct map_error why;
-    drain_map(n, INT32_MAX, now); /* events that are not asked for would be forgotten */
     pthread_mutex_lock(&n->lock);
     int e = gsi_netmap_apply(n->map, u, gsi_node_wall_s(), &why);
     pthread_mutex_unlock(&n->lock);
@@ -363,7 +362,6 @@ static void apply(struct node *n, struct map_update *u, uint64_t now)
         return;
     }
     n->members.draining = true;
-    drain_map(n, NODE_EVENTS, now);
 }
 
 static void read_there(struct job *j)
@@ -379,10 +377,21 @@ static void drop_reading(struct job *j)
     OPENSSL_free(r);
 }
 
+/* A map is applied when the events of the one before have all been worked on: else they would be forgotten. */
 static void have_read(struct node *n, struct job *j, uint64_t now)
 {
-    struct reading *r = (struct reading *)j;
+    (void)now;
+    j->next = NULL;
+    *n->members.ready_last = j;
+    n->members.ready_last = &j->next;
+}
+
+static void apply_next(struct node *n, uint64_t now)
+{
+    struct reading *r = (struct reading *)n->members.ready;
     struct map_update *u = r->update;
+    if (!(n->members.ready = r->job.next))
+        n->members.ready_last = &n->members.ready;
     n->members.reading--;
     r->update = NULL;
     if (r->serial != n->session.serial)
@@ -391,14 +400,14 @@ static void have_read(struct node *n, struct job *j, uint64_t now)
         bad_map(n, r->error, &r->why, now);
     else
         apply(n, u, now);
-    drop_reading(j);
+    drop_reading(&r->job);
 }
 
 void gsi_members_message(struct node *n, gs_bytes json, uint64_t now)
 {
     struct map_error why = {0};
     struct map_update *u = NULL;
-    if (json.n <= NODE_INLINE && !n->members.reading) {
+    if (json.n <= NODE_INLINE && !n->members.reading && !n->members.draining) {
         int e = gsi_map_parse(json.p, json.n, &u, &why);
         if (e < 0)
             bad_map(n, e, &why, now);
@@ -427,13 +436,15 @@ void gsi_members_step(struct node *n, uint64_t now)
 {
     struct members *m = &n->members;
     drain_map(n, NODE_EVENTS, now);
-    if (!m->draining && now >= m->check_at) {
+    if (!m->draining && m->ready)
+        apply_next(n, now);
+    else if (!m->draining && now >= m->check_at) {
         m->check_at = now + CHECK_EACH;
         check_peers(n, now);
     }
 }
 
-uint64_t gsi_members_deadline(const struct node *n) { return n->members.draining ? 0 : n->members.check_at; }
+uint64_t gsi_members_deadline(const struct node *n) { return n->members.draining || n->members.ready ? 0 : n->members.check_at; }
 
 int gsi_members_new_key(struct node *n, uint64_t now)
 {
@@ -462,5 +473,9 @@ void gsi_members_end(struct node *n)
         }
     OPENSSL_free(t->bucket);
     OPENSSL_free(n->members.addresses);
+    for (struct job *j = n->members.ready, *next; j; j = next) {
+        next = j->next;
+        j->drop(j);
+    }
     *t = (struct peers){0};
 }

@@ -197,7 +197,8 @@ struct members {
     uint32_t addresses_n;  /* given to the namespace */
     struct prefix *addresses;
     uint64_t check_at;     /* who may be talked to may change with time */
-    int reading;           /* messages with the worker */
+    int reading;           /* messages with the worker, and */
+    struct job *ready, **ready_last; /* those that come back from it */
 };
 
 void gsi_members_message(struct node *n, gs_bytes json, uint64_t now);

@@ -335,6 +335,7 @@ int gsi_node_start(gs_tailnet *out, const gs_tailnet_config *config)
     pthread_condattr_destroy(&monotonic);
     n->state = GS_TAILNET_STARTING;
     n->commands_last = &n->commands;
+    n->members.ready_last = &n->members.ready;
     n->holders = 1;
     int e = prepare(n, config);
     if (e == 0)
