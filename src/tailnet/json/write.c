@@ -16,12 +16,25 @@ struct json_out gsi_json_out_of(void *out, size_t cap) { return (struct json_out
 
 static void put(struct json_out *o, const char *text) { write_bytes(&o->w, text, strlen(text)); }
 
+/* How many bytes go as they are. */
+static size_t plain_run(const uint8_t *p, const uint8_t *end)
+{
+    const uint8_t *at = p;
+    while (at < end && *at >= 0x20 && *at < 0x7f && *at != '"' && *at != '\\')
+        at++;
+    return (size_t)(at - p);
+}
+
 static void put_quoted(struct json_out *o, const char *text, size_t n)
 {
     static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
     const uint8_t *p = (const uint8_t *)text, *end = p + n;
     write_u8(&o->w, '"');
     for (size_t step; p < end; p += step) {
+        if ((step = plain_run(p, end)) > 0) {
+            write_bytes(&o->w, p, step);
+            continue;
+        }
         const char *letter = *p ? strchr(from, *p) : NULL;
         char escape[8];
         step = *p < 0x80 ? 1 : gsi_json_utf8(p, (size_t)(end - p));

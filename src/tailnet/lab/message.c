@@ -283,10 +283,15 @@ static void put_all(struct draft *d, const struct exchange *x)
     gsi_json_put_close(&d->o);
 }
 
+enum { NODE_GUESS = 768 }; /* bytes that a node takes, about */
+
 /* The length in s->json. */
 static ssize_t write_json(struct coordination *s, const struct exchange *x, bool *any)
 {
-    for (size_t cap = s->json_cap ? s->json_cap : 16 * 1024; cap <= MESSAGE_MAX; cap *= 2) {
+    size_t cap = s->json_cap ? s->json_cap : 16 * 1024, all = x->peers_seq ? 0 : (size_t)s->members_n * NODE_GUESS;
+    while (cap < all && cap < MESSAGE_MAX)
+        cap *= 2;
+    for (; cap <= MESSAGE_MAX; cap *= 2) {
         if (cap > s->json_cap) {
             OPENSSL_free(s->json);
             s->json_cap = 0;
