@@ -213,7 +213,7 @@ static int run(struct bench *b)
     int e = gs_mailbox_new(&b->mb);
     if (e < 0)
         return cli_fail(&b->a, "starting", e);
-    int code = cli_tls_prepare(&b->a, b->a.arg[0]);
+    int code = cli_prepare(&b->a, b->a.arg[0]);
     if (code == CLI_OK)
         code = open_all(b);
     if (code == CLI_OK)
@@ -259,7 +259,7 @@ int cli_bench(int argc, char **argv)
         code = cli_check_active(&b.a);
     if (code < 0) {
         cli_nowait_sends(&b.a);
-        if (!strncmp(b.a.arg[0], "tcp://", 6) || !strncmp(b.a.arg[0], "tls://", 6)) /* or a packet would wait for the answer of the one before */
+        if (!strncmp(b.a.arg[0], "tcp://", 6) || !strncmp(b.a.arg[0], "tls://", 6) || cli_is_tailnet(b.a.arg[0])) /* or a packet would wait for the answer of the one before */
             cli_fallback(&b.a, (gs_opt)GS_INT(NODELAY, true));
         code = run(&b);
         gs_mailbox_free(b.mb);

@@ -306,7 +306,8 @@ static const char usage[] =
     "end, with true not at all.\n"
     "  --listen       waits for one connection at ADDRESS, and first prints where\n"
     "  --hex          lines of hexadecimal digits, each a packet, in both directions\n"
-    "  -v, --verbose  tells on stderr what TLS agreed on: version, cipher, ALPN, who was verified, whether it was resumed\n"
+    "  -v, --verbose  tells on stderr what TLS agreed on: version, cipher, ALPN, who was verified, whether it was resumed; on a\n"
+    "                 tailnet who the peer is, and the path\n"
     "  --timeout MS   for connecting; and how long the peer may be silent after the end of standard input\n"
     "  --json         each packet that arrives is a line {\"text\":…}, or {\"hex\":…} when it is not UTF-8\n"
     "With --packet 1, 2 or 4 each line of standard input is a packet, without its newline, and each packet that arrives is\n"
@@ -341,7 +342,7 @@ int cli_cat(int argc, char **argv)
     if (e < 0)
         return cli_args_fini(&c.a, cli_fail(&c.a, "starting", e));
     code = cli_open(&c.a, c.a.arg[0], c.listen, c.mb, &c.s);
-    if (code == CLI_OK && c.verbose)
+    if (code == CLI_OK && c.verbose && !cli_tailnet_tell(&c.a, "connected", c.s))
         cli_tls_tell(&c.a, c.s);
     if (code == CLI_OK)
         code = loop(&c);

@@ -1,7 +1,8 @@
 /* cli.h: the subcommands of `gensock`, one per file, and what they share.
  *
  * A subcommand gets its own name as argv[0] and answers an exit code. Only public calls of the library are used.
- * Shared: options.c (arguments), report.c (errors, JSON), endpoint.c (connect or listen), tls.c, signals.c, progress.c, sha256.c.
+ * Shared: options.c (arguments), report.c (errors, JSON), endpoint.c (connect or listen), tls.c, tailnet.c with settings.c (a node of
+ * a tailnet; tailnet_none.c where its library is not built), signals.c, progress.c, sha256.c.
  */
 #ifndef GENSOCK_CLI_H
 #define GENSOCK_CLI_H
@@ -18,12 +19,13 @@
     X(REFUSED, 3, "refused", "nobody listens at the address, or no way leads there")                                   \
     X(TIMEOUT, 4, "timeout", "the time given by --timeout or send_timeout, or the kernel's own, is over")              \
     X(ADDRESS, 5, "address", "not an address, an unknown scheme or name, not of this machine, or already in use")      \
-    X(PERMISSION, 6, "permission", "not allowed: the address, the option or the file")                                 \
+    X(PERMISSION, 6, "permission", "not allowed: the address, the option or the file; or the tailnet's rules forbid it") \
     X(CHECKSUM, 7, "checksum", "what arrived is not what was sent; nothing is left of it")                             \
     X(CLOSED, 8, "closed", "the peer left before the end")                                                             \
     X(FILE, 9, "file", "a file, standard input or standard output cannot be read or written")                          \
     X(PROTOCOL, 10, "protocol", "the peer speaks something else")                                                      \
-    X(TLS, 11, "tls", "the TLS handshake failed, or TLS ended with an alert: the line names it")
+    X(TLS, 11, "tls", "the TLS handshake failed, or TLS ended with an alert: the line names it")                       \
+    X(TAILNET, 12, "tailnet", "the tailnet does not let this node in: the line tells why, and what to do")
 
 enum cli_exit {
 #define CLI_EXIT_ENUM(code, value, name, when) CLI_##code = (value),
@@ -36,9 +38,14 @@ int cli_cat(int argc, char **argv);
 int cli_decode(int argc, char **argv);
 int cli_echo(int argc, char **argv);
 int cli_help(int argc, char **argv);
+int cli_lab(int argc, char **argv);
+int cli_ping(int argc, char **argv);
 int cli_recv(int argc, char **argv);
 int cli_send(int argc, char **argv);
+int cli_status(int argc, char **argv);
+int cli_up(int argc, char **argv);
 int cli_version(int argc, char **argv);
+int cli_whois(int argc, char **argv);
 
 struct cli_command {
     const char *name;
@@ -54,13 +61,13 @@ const struct cli_command *cli_find(const char *name);
 
 enum { CLI_ARGS_MAX = 2, CLI_OPTS_MAX = 64 };
 
-enum cli_kind { CLI_FLAG, CLI_NUMBER };
+enum cli_kind { CLI_FLAG, CLI_NUMBER, CLI_TEXT };
 
-/* An option of the command itself: --name, or --name N with least <= N <= most. */
+/* An option of the command itself: --name, --name N with least <= N <= most, or --name TEXT. */
 struct cli_flag {
     const char *name;
     enum cli_kind kind;
-    void *value; /* bool *, long * */
+    void *value; /* bool *, long *, const char ** */
     long least, most;
 };
 
@@ -79,8 +86,9 @@ struct cli_args {
 
 /* An option in front of the user's. */
 void cli_default(struct cli_args *a, gs_opt o);
-/* Reads --json, --timeout MS, --help, the command's flags (ending with a row without name; -v is --verbose), those of TLS, and
- * every other --NAME VALUE as the gen_tcp option of that name. -1: go on; else the exit code, all being said. */
+/* Reads --json, --timeout MS, --help, the command's flags (ending with a row without name; -v is --verbose, -c --count), those of
+ * TLS and of a tailnet's node, and every other --NAME VALUE as the gen_tcp option of that name. -1: go on; else the exit code, all
+ * being said. */
 int cli_parse(struct cli_args *a, int argc, char **argv, const struct cli_flag *flags);
 /* After parsing: an option for who has given none of its name. */
 void cli_fallback(struct cli_args *a, gs_opt o);
@@ -90,6 +98,8 @@ const gs_opt *cli_opt(const struct cli_args *a, int name);
 void cli_nowait_sends(struct cli_args *a);
 /* For commands that live on messages: -1 when the active option brings any, else the exit code. */
 int cli_check_active(const struct cli_args *a);
+/* For commands that open no stream: -1 when no option of streams is given, else the exit code. */
+int cli_check_no_options(const struct cli_args *a);
 /* Gives back what cli_parse took. Answers `code`. */
 int cli_args_fini(struct cli_args *a, int code);
 
@@ -110,12 +120,15 @@ int cli_finish_stdout(const struct cli_args *a, int code);
 
 /* ---- endpoint.c: where to listen and connect ----------------------------------------------------------------------- */
 
-/* Listens with the options, and prints the bound address as a line of stdout: {"address":"…"} with --json. 0, or the exit
+/* Before an address is opened (cli_open does it), and before signals are held: TLS is there, the node has joined its tailnet, which
+ * may take as long as a person needs to log in. 0, or the exit code, all being said. */
+int cli_prepare(struct cli_args *a, const char *address);
+/* After cli_prepare: listens with the options, and prints the bound address as a line of stdout: {"address":"…"} with --json. 0, or the exit
  * code, all being said. cli_unlisten closes it and removes the path that a unix address has made. */
 int cli_listen(const struct cli_args *a, const char *address, gs_mailbox owner, gs_stream *listener);
 void cli_unlisten(gs_stream listener);
 /* One connection: connects, or listens for one (SIGINT and SIGTERM then clean up and end the process). 0, or the exit code. */
-int cli_open(const struct cli_args *a, const char *address, bool listen, gs_mailbox owner, gs_stream *out);
+int cli_open(struct cli_args *a, const char *address, bool listen, gs_mailbox owner, gs_stream *out);
 
 /* ---- tls.c ----------------------------------------------------------------------------------------------------------- */
 
@@ -131,6 +144,28 @@ const char *cli_tls_cure(int error, const char *detail);
 /* Whether it is a file that cannot be read, not an address. */
 bool cli_tls_is_file_error(int error, const char *detail);
 void cli_tls_help(FILE *to);
+
+/* ---- tailnet.c, settings.c: the node of a tailnet; a process has one ----------------------------------------------------- */
+
+/* Of an option --NAME: -1: none of a node; 0: one without value; 1: one with a value. */
+int cli_setting_kind(const char *name);
+/* Takes one; value outlives a. -1, or the exit code. */
+int cli_setting_take(const struct cli_args *a, const char *name, const char *value);
+/* The first one on the command line, NULL: none. */
+const char *cli_setting_given(void);
+void cli_settings_help(FILE *to);
+
+bool cli_is_tailnet(const char *address);
+/* Part of cli_prepare; before that of TLS. */
+int cli_tailnet_prepare(struct cli_args *a, const char *address);
+/* Leaves the tailnet, if it was joined. */
+void cli_tailnet_leave(void);
+/* The host that others may use for a listener on all own addresses, "" when it is not known. */
+void cli_tailnet_host(char *out, size_t cap);
+/* Says on stderr who is at the other end, and on what path, where a tailnet knows it. */
+bool cli_tailnet_tell(const struct cli_args *a, const char *what, gs_stream s);
+/* What to do about an error, or NULL. */
+const char *cli_tailnet_cure(int error);
 
 /* ---- signals.c: SIGINT and SIGTERM ------------------------------------------------------------------------------------- */
 

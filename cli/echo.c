@@ -17,7 +17,7 @@ struct echo {
     gs_stream listener;
     gs_opt active[2]; /* the active option, to set it again */
     long count;       /* connections to serve; 0: no end */
-    bool listening;
+    bool listening, verbose;
     bool short_of; /* the last accept failed for want of something, and that is said */
     uint64_t connections, open, packets, bytes;
 };
@@ -102,6 +102,8 @@ static int on_accept(struct echo *e, const gs_msg *m)
     e->short_of = false;
     e->connections++;
     e->open++;
+    if (e->verbose)
+        cli_tailnet_tell(&e->a, "accepted", m->fresh);
     if (e->count && e->connections == (uint64_t)e->count) {
         cli_unlisten(e->listener);
         e->listening = false;
@@ -179,17 +181,19 @@ static int run(struct echo *e)
 }
 
 static const char usage[] =
-    "ADDRESS [--count N] [--active true|once|N] [--timeout MS] [--json] [--OPTION VALUE …]\n"
+    "ADDRESS [--count N] [-v] [--active true|once|N] [--timeout MS] [--json] [--OPTION VALUE …]\n"
     "Listens at ADDRESS, prints where (port 0 is a free one), and sends every packet back. SIGINT and SIGTERM end it.\n"
     "  --count N      ends when N connections have come and gone\n"
+    "  -v, --verbose  tells on stderr who connects, where a tailnet knows it, and on what path\n"
     "  --timeout MS   ends with exit code 4 when nothing happens for MS\n"
     "for example: gensock echo tcp://127.0.0.1:0 --packet 4 --active once --nodelay true\n"
-    "             gensock echo tls://:4000 --cert server.pem --key server.key\n";
+    "             gensock echo tls://:4000 --cert server.pem --key server.key\n"
+    "             gensock echo tailnet://:7 --hostname echo\n";
 
 int cli_echo(int argc, char **argv)
 {
     struct echo e = {.a = {.command = "echo", .usage = usage, .n_args = 1}};
-    const struct cli_flag flags[] = {{"count", CLI_NUMBER, &e.count, 1, LONG_MAX}, {NULL, CLI_FLAG, NULL, 0, 0}};
+    const struct cli_flag flags[] = {{"count", CLI_NUMBER, &e.count, 1, LONG_MAX}, {"verbose", CLI_FLAG, &e.verbose, 0, 0}, {NULL, CLI_FLAG, NULL, 0, 0}};
     cli_default(&e.a, (gs_opt)GS_INT(ACCEPT, GS_ACTIVE_TRUE));
     cli_default(&e.a, (gs_opt)GS_INT(ACTIVE, GS_ACTIVE_TRUE));
     cli_default(&e.a, (gs_opt)GS_INT(REUSEADDR, true));
@@ -202,6 +206,9 @@ int cli_echo(int argc, char **argv)
     cli_nowait_sends(&e.a);
     e.active[0] = *cli_opt(&e.a, GS_OPT_ACTIVE);
 
+    code = cli_prepare(&e.a, e.a.arg[0]);
+    if (code != CLI_OK)
+        return cli_args_fini(&e.a, code);
     int r = gs_mailbox_new(&e.mb);
     cli_signals_hold();
     if (r == 0)

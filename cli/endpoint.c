@@ -12,10 +12,16 @@ static void bound_text(gs_stream listener, const char *address, char *out, size_
     gs_addr bound;
     char text[GS_ADDR_TEXT_MAX];
     const char *rest = strstr(address, "://");
-    if (rest && gs_stream_sockname(listener, &bound) == 0 && gs_addr_text(&bound, text, sizeof text) > 0)
+    if (rest && gs_stream_sockname(listener, &bound) == 0 && gs_addr_text(&bound, text, sizeof text) > 0) {
+        char host[256] = "";
+        if (cli_is_tailnet(address) && rest[3] == ':')
+            cli_tailnet_host(host, sizeof host);
+        if (*host)
+            snprintf(text, sizeof text, "%s:%d", host, gs_addr_port(&bound));
         snprintf(out, cap, "%.*s://%s", (int)(rest - address), address, text);
-    else
+    } else {
         snprintf(out, cap, "%s", address);
+    }
 }
 
 /* The path that listening made, "" when it made none. A process listens once. */
@@ -34,12 +40,15 @@ static void note_path(gs_stream listener)
     }
 }
 
+int cli_prepare(struct cli_args *a, const char *address)
+{
+    int code = cli_tailnet_prepare(a, address);
+    return code == CLI_OK ? cli_tls_prepare(a, address) : code;
+}
+
 int cli_listen(const struct cli_args *a, const char *address, gs_mailbox owner, gs_stream *listener)
 {
     char text[GS_ADDR_TEXT_MAX + 64];
-    int code = cli_tls_prepare(a, address);
-    if (code != CLI_OK)
-        return code;
     int e = gs_stream_listen(listener, address, a->opts, owner);
     if (e < 0)
         return cli_fail(a, address, e);
@@ -52,7 +61,7 @@ int cli_listen(const struct cli_args *a, const char *address, gs_mailbox owner, 
     } else {
         puts(text);
     }
-    code = cli_finish_stdout(a, CLI_OK);
+    int code = cli_finish_stdout(a, CLI_OK);
     if (code != CLI_OK)
         cli_unlisten(*listener);
     return code;
@@ -91,13 +100,13 @@ static int accept_one(const struct cli_args *a, const char *address, gs_mailbox 
     return e < 0 ? cli_fail(a, address, e) : CLI_OK;
 }
 
-int cli_open(const struct cli_args *a, const char *address, bool listen, gs_mailbox owner, gs_stream *out)
+int cli_open(struct cli_args *a, const char *address, bool listen, gs_mailbox owner, gs_stream *out)
 {
-    if (listen)
-        return accept_one(a, address, owner, out);
-    int code = cli_tls_prepare(a, address);
+    int code = cli_prepare(a, address);
     if (code != CLI_OK)
         return code;
+    if (listen)
+        return accept_one(a, address, owner, out);
     int e = gs_stream_connect(out, address, a->opts, owner, a->timeout_ms);
     return e < 0 ? cli_fail(a, address, e) : CLI_OK;
 }

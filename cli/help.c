@@ -1,19 +1,20 @@
-/* help.c: `gensock help [COMMAND | options | tls | exit-codes]`. */
+/* help.c: `gensock help [COMMAND | options | tls | tailnet | exit-codes]`. */
 #include <string.h>
 
 #include "cli.h"
 
 static void print_commands(FILE *to)
 {
-    fprintf(to, "gensock COMMAND …: streams as Erlang's gen_tcp has them, over tcp, unix and TLS\n\n");
+    fprintf(to, "gensock COMMAND …: streams as Erlang's gen_tcp has them, over tcp, unix, TLS and tailnets\n\n");
     for (const struct cli_command *c = cli_commands; c->name; c++)
         fprintf(to, "  %-8s %s\n", c->name, c->what);
     fprintf(to, "\ngensock help COMMAND      how to use one\n"
                 "gensock help options      the gen_tcp options that the commands take\n"
                 "gensock help tls          the options of TLS\n"
+                "gensock help tailnet      the options of a tailnet's node\n"
                 "gensock help exit-codes   what they end with\n"
                 "An ADDRESS is scheme://rest: tcp://127.0.0.1:80 tcp://[::1]:80 tcp://:0 unix:///tmp/s unix://@name\n"
-                "tls://example.org:443 tls+unix:///tmp/s\n");
+                "tls://example.org:443 tls+unix:///tmp/s tailnet://peer:80 tailnet://:80 tls+tailnet://peer:443\n");
 }
 
 static void print_options(void)
@@ -36,6 +37,17 @@ static void print_tls(void)
            "             gensock cat tls://localhost:4000 --ca ca.pem -v\n");
 }
 
+static void print_tailnet(void)
+{
+    printf("With an address tailnet://peer:80 (a name of the tailnet, or an address), tailnet://:80 (listening) or tls+tailnet://…\n"
+           "the commands join a tailnet first, as a node of their own; so do up, status, ping and whois. They take:\n\n");
+    cli_settings_help(stdout);
+    printf("\nThe same from the environment, in capitals with GENSOCK_ in front: GENSOCK_CONTROL, GENSOCK_STATE, GENSOCK_EPHEMERAL=1.\n"
+           "The command line counts before the environment, the environment before the file.\n\n"
+           "for example: TS_AUTHKEY=… gensock echo tailnet://:7 --hostname echo --packet 4\n"
+           "             echo hello | gensock cat tailnet://echo:7 --ephemeral --packet 4 -v\n");
+}
+
 static void print_exit_codes(void)
 {
 #define PRINT(code, value, name, when) printf("%3d  %-10s  %s\n", value, name, when);
@@ -56,6 +68,8 @@ int cli_help(int argc, char **argv)
         print_options();
     } else if (!strcmp(about, "tls")) {
         print_tls();
+    } else if (!strcmp(about, "tailnet")) {
+        print_tailnet();
     } else if (!strcmp(about, "exit-codes")) {
         print_exit_codes();
     } else if (c) {

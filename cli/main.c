@@ -11,7 +11,12 @@ const struct cli_command cli_commands[] = {
     {"recv", cli_recv, "receive a file, checked by SHA-256"},
     {"bench", cli_bench, "load an echo server; print its rate and latency"},
     {"decode", cli_decode, "answer requests as erlang:decode_packet/3 does"},
-    {"help", cli_help, "tell about a command, the options, TLS, or the exit codes"},
+    {"up", cli_up, "join a tailnet, stay, and tell what happens"},
+    {"status", cli_status, "print this node of a tailnet and its peers"},
+    {"ping", cli_ping, "ask a peer of a tailnet for a sign of life; print path and time"},
+    {"whois", cli_whois, "print who has an address of a tailnet"},
+    {"lab", cli_lab, "run a private tailnet on this machine, to try things in"},
+    {"help", cli_help, "tell about a command, the options, TLS, tailnets, or the exit codes"},
     {"version", cli_version, "print the version"},
     {NULL, NULL, NULL},
 };

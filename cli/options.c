@@ -35,6 +35,14 @@ int cli_check_active(const struct cli_args *a)
     return cli_say(a, CLI_USAGE, "--active: this would hear nothing; true, once, or N above 0");
 }
 
+int cli_check_no_options(const struct cli_args *a)
+{
+    if (a->n_opts == 0)
+        return -1;
+    const char *name = gs_opt_name_text(a->opts[0].name);
+    return cli_say(a, CLI_USAGE, "--%s: an option of streams, and this command opens none", name ? name : "…");
+}
+
 const gs_opt *cli_opt(const struct cli_args *a, int name)
 {
     for (size_t i = a->n_opts; i-- > 0;)
@@ -45,6 +53,7 @@ const gs_opt *cli_opt(const struct cli_args *a, int name)
 
 int cli_args_fini(struct cli_args *a, int code)
 {
+    cli_tailnet_leave();
     while (a->n_opts > a->n_defaults)
         gs_opt_clear(&a->opts[--a->n_opts]);
     a->opts[a->n_opts].name = GS_OPT_END;
@@ -109,18 +118,23 @@ static int take_option(struct cli_args *a, int argc, char **argv, int *i, const 
     name[n] = '\0';
 
     const struct cli_flag *f = find_flag(flags, name);
+    int setting = f ? -1 : cli_setting_kind(name);
     if (f && f->kind == CLI_FLAG && !equal) {
         *(bool *)f->value = true;
         return -1;
     }
+    if (setting == 0 && !equal)
+        return cli_setting_take(a, name, NULL);
     if (a->n_opts == CLI_OPTS_MAX)
         return cli_say(a, CLI_USAGE, "more than %d options", CLI_OPTS_MAX);
-    int taken = equal ? -2 : take_atom(a, name);
+    int taken = equal || f ? -2 : take_atom(a, name);
     if (taken != -2)
         return taken;
     if (!equal && *i + 1 == argc)
         return cli_say(a, CLI_USAGE, "--%s: a value is missing, or there is no such option", name);
     const char *value = equal ? equal + 1 : argv[++*i];
+    if (setting >= 0)
+        return cli_setting_take(a, name, value);
     taken = f ? -2 : cli_tls_take(a, name, value);
     if (taken != -2)
         return taken;
@@ -128,9 +142,22 @@ static int take_option(struct cli_args *a, int argc, char **argv, int *i, const 
         return take_opt(a, name, value);
     if (f->kind == CLI_FLAG)
         return cli_say(a, CLI_USAGE, "--%s takes no value", name);
+    if (f->kind == CLI_TEXT) {
+        *(const char **)f->value = value;
+        return *value ? -1 : cli_say(a, CLI_USAGE, "--%s: a value is missing", name);
+    }
     if (!parse_number(value, f->least, f->most, f->value))
         return cli_say(a, CLI_USAGE, "--%s %s: a number from %ld to %ld is wanted", name, value, f->least, f->most);
     return -1;
+}
+
+/* -v and -c are short for flags that some commands have. */
+static char *long_form(char *word, const struct cli_flag *flags)
+{
+    static char verbose[] = "--verbose", count[] = "--count";
+    if (!strcmp(word, "-v") && find_flag(flags, "verbose"))
+        return verbose;
+    return !strcmp(word, "-c") && find_flag(flags, "count") ? count : word;
 }
 
 int cli_parse(struct cli_args *a, int argc, char **argv, const struct cli_flag *flags)
@@ -145,10 +172,10 @@ int cli_parse(struct cli_args *a, int argc, char **argv, const struct cli_flag *
     };
     int n = 0;
     for (int i = 1; i < argc; i++) {
+        if (!ended)
+            argv[i] = long_form(argv[i], flags);
         if (!ended && !strcmp(argv[i], "--")) {
             ended = true;
-        } else if (!ended && !strcmp(argv[i], "-v") && find_flag(flags, "verbose")) {
-            *(bool *)find_flag(flags, "verbose")->value = true;
         } else if (!ended && !strncmp(argv[i], "--", 2)) {
             const char *name = argv[i] + 2;
             bool is_common = find_flag(common, name) || !strncmp(name, "timeout=", 8);

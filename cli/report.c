@@ -13,6 +13,7 @@ int cli_exit_of(int error)
     case -ENETUNREACH:
     case -EHOSTDOWN:
     case -ENETDOWN:
+    case GS_ECONTROL:
         return CLI_REFUSED;
     case GS_ETIMEOUT:
     case -ETIMEDOUT:
@@ -33,6 +34,7 @@ int cli_exit_of(int error)
         return CLI_ADDRESS;
     case -EACCES:
     case -EPERM:
+    case GS_EFILTERED:
         return CLI_PERMISSION;
     case GS_ECLOSED:
     case GS_ETRUNCATED:
@@ -50,6 +52,13 @@ int cli_exit_of(int error)
         return CLI_PROTOCOL;
     case GS_EALERT:
         return CLI_TLS;
+    case GS_ELOGIN:
+    case GS_EAPPROVAL:
+    case GS_EAUTHKEY:
+    case GS_EKEYEXPIRED:
+    case GS_ELOCKED:
+    case GS_ECLOCK:
+        return CLI_TAILNET;
     default:
         return error < 0 ? CLI_FAILURE : CLI_OK;
     }
@@ -71,6 +80,8 @@ int cli_say(const struct cli_args *a, int exit_code, const char *format, ...)
 int cli_fail(const struct cli_args *a, const char *what, int error)
 {
     const char *detail = gs_error_detail(error), *cure = cli_tls_cure(error, detail);
+    if (!cure)
+        cure = cli_tailnet_cure(error);
     int code = cli_tls_is_file_error(error, detail) ? CLI_FILE : cli_exit_of(error);
     return cli_say(a, code, "%s: %s (%s)%s%s", what, *detail ? detail : gs_error_text(error), gs_error_name(error),
                    cure ? ": " : "", cure ? cure : "");

@@ -60,6 +60,7 @@ int cli_signals_stop(void)
 
 void cli_die_of(int signal_number)
 {
+    cli_tailnet_leave();
     signal(signal_number, SIG_DFL);
     raise(signal_number);
     exit(128 + signal_number); /* blocked by whoever started us */
