@@ -1,5 +1,6 @@
 /* handle.c: handles of nodes: a place and a generation, checked at each call. */
 #include <errno.h>
+#include <unistd.h>
 
 #include "tailnet/node/parts.h"
 
@@ -59,6 +60,8 @@ int gsi_node_of(gs_tailnet handle, struct node **out)
     pthread_mutex_lock(&table_lock);
     if (generation && generation <= table[place].generation)
         e = generation == table[place].generation && table[place].node ? 0 : GS_ECLOSED;
+    if (e == 0 && table[place].node->pid != getpid())
+        e = GS_ECLOSED; /* a child of fork has no node: its thread is the parent's */
     if (e == 0) {
         *out = table[place].node;
         (*out)->holders++;
@@ -70,7 +73,7 @@ int gsi_node_of(gs_tailnet handle, struct node **out)
 int gsi_node_default(struct node **out)
 {
     pthread_mutex_lock(&table_lock);
-    *out = running ? order[0] : NULL;
+    *out = running && order[0]->pid == getpid() ? order[0] : NULL;
     if (*out)
         (*out)->holders++;
     pthread_mutex_unlock(&table_lock);

@@ -208,7 +208,8 @@ static void take_events(struct node *n, uint64_t now)
 
 static void step(struct node *n, uint64_t now)
 {
-    gsi_worker_take(n, now);
+    gsi_worker_take(n, &n->reader, now);
+    gsi_worker_take(n, &n->finder, now);
     run_commands(n, now);
     gsi_session_step(n, now);
     gsi_members_step(n, now);
@@ -301,7 +302,8 @@ static void leave(struct node *n)
     gsi_namespace_close(n->ns); /* and its programs end */
     n->ns = NULL;
     pthread_mutex_unlock(&n->inside);
-    gsi_worker_end(n);
+    gsi_worker_end(n, &n->reader);
+    gsi_worker_end(n, &n->finder);
     gsi_session_end(n);
     gsi_relays_end(n);
 }

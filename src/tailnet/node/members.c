@@ -422,7 +422,7 @@ void gsi_members_message(struct node *n, gs_bytes json, uint64_t now)
     }
     *r = (struct reading){.job = {.run = read_there, .done = have_read, .drop = drop_reading}, .serial = n->session.serial, .len = json.n};
     memcpy(r->json, json.p, json.n);
-    int e = gsi_worker_give(n, &r->job);
+    int e = gsi_worker_give(n, &n->reader, &r->job);
     n->members.reading += e == 0;
     if (e < 0) {
         drop_reading(&r->job);

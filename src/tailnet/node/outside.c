@@ -10,7 +10,7 @@
 #define LOOK_EACH (10 * SECOND)   /* at the interfaces */
 #define RESOLVE_EACH (600 * SECOND)
 #define ACTIVE_FOR (45 * SECOND)
-enum { STUN_PORT = 3478, RESOLVE_MS = 5000 };
+enum { STUN_PORT = 3478, RESOLVE_MS = 2000 };
 
 int gsi_outside_init(struct node *n)
 {
@@ -30,6 +30,7 @@ void gsi_outside_end(struct node *n)
 /* Host names are looked up by the worker, as resolvers take their time. */
 struct lookup {
     struct job job; /* first */
+    struct worker *by;
     size_t n, names_n;
     struct netcheck_region *regions;
     struct name {
@@ -51,7 +52,7 @@ static void drop_lookup(struct job *j)
 static void look_up(struct job *j)
 {
     struct lookup *l = (struct lookup *)j;
-    for (size_t i = 0; i < l->names_n; i++) {
+    for (size_t i = 0; i < l->names_n && !gsi_worker_is_stopping(l->by); i++) {
         const struct name *name = &l->names[i];
         struct netcheck_node *to = &l->regions[name->region].nodes[name->node];
         gs_addrinfo *list = NULL;
@@ -122,6 +123,7 @@ static struct lookup *read_map(struct node *n)
     struct lookup *l = OPENSSL_zalloc(sizeof *l);
     if (!l)
         return NULL;
+    l->by = &n->finder;
     l->job = (struct job){.run = look_up, .done = looked_up, .drop = drop_lookup};
     l->regions = OPENSSL_zalloc((most + 1) * sizeof *l->regions);
     l->names = OPENSSL_zalloc((most + 1) * NETCHECK_NODES_MAX * sizeof *l->names);
@@ -149,7 +151,7 @@ void gsi_outside_map(struct node *n, uint64_t now)
     if (!l)
         return;
     use_regions(n, l, now); /* those with addresses at once */
-    if (l->names_n && !o->resolving && gsi_worker_give(n, &l->job) == 0) {
+    if (l->names_n && !o->resolving && gsi_worker_give(n, &n->finder, &l->job) == 0) {
         o->resolving = true;
         o->resolve_at = now + RESOLVE_EACH;
     } else

@@ -236,7 +236,7 @@ void gsi_outside_step(struct node *n, uint64_t now);
 uint64_t gsi_outside_deadline(const struct node *n);
 void gsi_outside_want(struct node *n, uint64_t now);
 
-/* ---- the worker: jobs in order, then the thread ends ---- */
+/* ---- workers: jobs in order, then the thread ends ---- */
 
 struct job {
     struct job *next;
@@ -246,15 +246,20 @@ struct job {
 };
 
 struct worker {
+    struct node *node;
     pthread_t thread;
     bool running, joinable, stop;
     struct job *first, **last;
     struct job *finished, **finished_last;
 };
 
-GS_MUST_USE int gsi_worker_give(struct node *n, struct job *j);
-void gsi_worker_take(struct node *n, uint64_t now);
-void gsi_worker_end(struct node *n);
+void gsi_worker_init(struct node *n, struct worker *w);
+GS_MUST_USE int gsi_worker_give(struct node *n, struct worker *w, struct job *j);
+/* What is done. */
+void gsi_worker_take(struct node *n, struct worker *w, uint64_t now);
+/* For a job that takes its time. */
+bool gsi_worker_is_stopping(struct worker *w);
+void gsi_worker_end(struct node *n, struct worker *w);
 
 struct command;
 /* ---- commands: what other threads ask of the node's ---- */
@@ -297,6 +302,7 @@ struct node_config {
 struct node {
     uint64_t id; /* of the handle */
     int holders; /* under the handles' lock */
+    pid_t pid;
     struct node_config config;
 
     pthread_mutex_t lock;
@@ -313,7 +319,7 @@ struct node {
     struct listening *listening;
     struct command *commands, **commands_last;
     struct command *waiting;       /* run, and kept */
-    struct worker worker;
+    struct worker reader, finder; /* of big maps; of hosts' addresses */
 
     pthread_mutex_t inside;        /* the namespace is not closed while it is held */
     struct namespace *ns;

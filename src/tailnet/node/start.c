@@ -336,7 +336,10 @@ int gsi_node_start(gs_tailnet *out, const gs_tailnet_config *config)
     n->state = GS_TAILNET_STARTING;
     n->commands_last = &n->commands;
     n->members.ready_last = &n->members.ready;
+    gsi_worker_init(n, &n->reader);
+    gsi_worker_init(n, &n->finder);
     n->holders = 1;
+    n->pid = getpid();
     int e = prepare(n, config);
     if (e == 0)
         e = gsi_node_publish(n);

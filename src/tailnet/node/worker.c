@@ -1,14 +1,14 @@
-/* worker.c: a second thread for what would hold packets up; it is there only while there is something to do. */
+/* worker.c: threads for what would hold packets up: reading big maps, looking up names. Each is there only while it has something to do. */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
 
 #include "tailnet/node/parts.h"
 
-static void *work(void *node)
+static void *work(void *arg)
 {
-    struct node *n = node;
-    struct worker *w = &n->worker;
+    struct worker *w = arg;
+    struct node *n = w->node;
     pthread_mutex_lock(&n->lock);
     for (struct job *j; !w->stop && (j = w->first);) {
         if (!(w->first = j->next))
@@ -29,31 +29,30 @@ static void *work(void *node)
 }
 
 /* Locked. */
-static int begin(struct node *n)
+static int begin(struct worker *w)
 {
-    struct worker *w = &n->worker;
     sigset_t all, before;
     if (w->joinable)
         pthread_join(w->thread, NULL); /* it has ended, or is about to return */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int e = pthread_create(&w->thread, NULL, work, n);
+    int e = pthread_create(&w->thread, NULL, work, w);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     w->joinable = w->running = e == 0;
     if (e == 0)
-        pthread_setname_np(w->thread, "gs-tailnet-map");
+        pthread_setname_np(w->thread, "gs-tailnet-work");
     return e == 0 ? 0 : gs_fail(GS_ESYSLIMIT, "no thread: %s", strerror(e));
 }
 
-int gsi_worker_give(struct node *n, struct job *j)
+void gsi_worker_init(struct node *n, struct worker *w)
 {
-    struct worker *w = &n->worker;
+    *w = (struct worker){.node = n, .last = &w->first, .finished_last = &w->finished};
+}
+
+int gsi_worker_give(struct node *n, struct worker *w, struct job *j)
+{
     pthread_mutex_lock(&n->lock);
-    if (!w->last) {
-        w->last = &w->first;
-        w->finished_last = &w->finished;
-    }
-    int e = w->running ? 0 : begin(n);
+    int e = w->running ? 0 : begin(w);
     if (e == 0) {
         j->next = NULL;
         *w->last = j;
@@ -63,9 +62,8 @@ int gsi_worker_give(struct node *n, struct job *j)
     return e;
 }
 
-void gsi_worker_take(struct node *n, uint64_t now)
+void gsi_worker_take(struct node *n, struct worker *w, uint64_t now)
 {
-    struct worker *w = &n->worker;
     pthread_mutex_lock(&n->lock);
     for (struct job *j; (j = w->finished);) {
         if (!(w->finished = j->next))
@@ -77,9 +75,16 @@ void gsi_worker_take(struct node *n, uint64_t now)
     pthread_mutex_unlock(&n->lock);
 }
 
-void gsi_worker_end(struct node *n)
+bool gsi_worker_is_stopping(struct worker *w)
 {
-    struct worker *w = &n->worker;
+    pthread_mutex_lock(&w->node->lock);
+    bool stop = w->stop;
+    pthread_mutex_unlock(&w->node->lock);
+    return stop;
+}
+
+void gsi_worker_end(struct node *n, struct worker *w)
+{
     pthread_mutex_lock(&n->lock);
     w->stop = true;
     pthread_mutex_unlock(&n->lock);
