@@ -14,6 +14,7 @@ static const struct facts rows[] = {
     {"tls+unix",  true,  false, true,  false, true,  true,  true,  false, true,   true,  true,   1 << 20, -ECONNREFUSED, GS_PEER_TLS},
     {"tls+mem",   false, false, false, false, true,  true,  true,  true,  true,   false, false,  1 << 20, -ECONNREFUSED, GS_PEER_TLS},
     {"tailnet",   true,  true,  true,  true,  false, false, true,  true,  true,   false, true,   8 << 20, -ECONNREFUSED, GS_PEER_TAILNET},
+    {"tls+tailnet", true, true,  true,  true,  true,  true,  true,  true,  true,   false, true,   8 << 20, -ECONNREFUSED, GS_PEER_TLS},
     {"toy",       false, false, false, false, false, false, true,  true,  true,   false, false,  1 << 20, -ECONNREFUSED, GS_PEER_UNKNOWN},
 };
 /* clang-format on */
