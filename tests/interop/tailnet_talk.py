@@ -66,10 +66,10 @@ def build_rig():
         sys.exit(1)
 
 
-def enter():
+def enter(wire=True):
     """The script goes on in a network namespace of its own: lo, and a default route into a wire that ends there, on which a leak is
-    seen. Answers when it is there; the first call of it replaces the process."""
-    if os.environ.get('GS_TAILNET_INSIDE') != str(os.getppid()) and os.environ.get('GS_TAILNET_INSIDE') != 'yes':
+    seen. Answers when it is there; the first call of it replaces the process. wire: False: lo alone."""
+    if os.environ.get('GS_TAILNET_INSIDE') != 'yes':
         unshare = ['unshare', '--net'] + ([] if os.geteuid() == 0 else ['--map-root-user'])
         if subprocess.run([*unshare, 'ip', 'link', 'set', 'lo', 'up'], capture_output=True).returncode:
             skip('no network namespace can be made here (unshare --net)')
@@ -78,7 +78,7 @@ def enter():
     for line in ('link set lo up', 'link add out0 type veth peer name out1', 'link set out0 up', 'link set out1 up', f'addr add {OWN}/24 dev out0',
                  f'neigh add {GATEWAY} lladdr 02:00:00:00:00:02 dev out0', f'route add default via {GATEWAY}',
                  '-6 addr add fd00:77::1/64 dev out0 nodad', '-6 neigh add fd00:77::2 lladdr 02:00:00:00:00:02 dev out0',
-                 '-6 route add default via fd00:77::2'):
+                 '-6 route add default via fd00:77::2') if wire else ('link set lo up',):
         p = subprocess.run(['ip', *line.split()], capture_output=True, text=True)
         if p.returncode:
             skip(f'ip {line}: {p.stderr.strip()}')

@@ -56,20 +56,10 @@ func benchmark(r *rig, megabytes, rounds, peers int) error {
 		}
 		out.UpMs = append(out.UpMs, float64(o["ms"].(int64)))
 	}
-	alpha, beta := r.nodes["alpha"], r.nodes["beta"]
-	l, err := beta.server.Listen("tcp", ":7")
-	if err != nil {
+	alpha := r.nodes["alpha"]
+	if _, err := r.listen(ctx, &command{Node: "beta", Port: 7, Mode: "bench"}); err != nil {
 		return err
 	}
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go serveBench(c)
-		}
-	}()
 	if _, err := r.ping(ctx, &command{Node: "alpha", To: "beta", Want: "direct"}); err != nil {
 		return err
 	}
@@ -94,19 +84,18 @@ func benchmark(r *rig, megabytes, rounds, peers int) error {
 }
 
 // serveBench: the first byte says whether 64-byte messages come back ('p') or all is counted and its number told at the end ('b').
-func serveBench(c net.Conn) {
-	defer c.Close()
+func serveBench(n *node, c net.Conn) error {
 	buf := make([]byte, 256<<10)
 	if _, err := io.ReadFull(c, buf[:1]); err != nil {
-		return
+		return err
 	}
 	if buf[0] == 'p' {
 		for {
 			if _, err := io.ReadFull(c, buf[:64]); err != nil {
-				return
+				return nil // the dialler has enough
 			}
 			if _, err := c.Write(buf[:64]); err != nil {
-				return
+				return err
 			}
 		}
 	}
@@ -118,67 +107,93 @@ func serveBench(c net.Conn) {
 			break
 		}
 	}
-	fmt.Fprintln(c, total)
+	_, err := fmt.Fprintln(c, total)
+	return err
 }
 
 func bulk(ctx context.Context, from *node, megabytes int, out *result) error {
-	c, err := from.server.Dial(ctx, "tcp", "beta:7")
+	cpu := cpuSeconds()
+	size := int64(megabytes) * 1_000_000
+	o, err := from.dialOnce(ctx, &command{To: "beta:7", Bytes: size}, useBulk)
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	out.CPUPerGB = append(out.CPUPerGB, (cpuSeconds()-cpu)/(float64(size)/1e9))
+	out.GbitPerS = append(out.GbitPerS, o["gbit_s"].(float64))
+	return nil
+}
+
+// useBulk: `bytes` to a listener of mode bench, which counts them.
+func useBulk(c net.Conn, cmd *command) (object, error) {
 	block := make([]byte, 256<<10)
 	io.ReadFull(source(int64(len(block))), block)
 	block[0] = 'b'
-	size := megabytes * 1_000_000
-	cpu, began := cpuSeconds(), time.Now()
+	size := int(cmd.Bytes)
+	began := time.Now()
 	for left := size; left > 0; {
 		n, err := c.Write(block[:min(left, len(block))])
 		if err != nil {
-			return err
+			return nil, err
 		}
 		left -= n
 	}
 	if err := closeWrite(c); err != nil {
-		return err
+		return nil, err
 	}
 	var told int
 	if _, err := fmt.Fscan(c, &told); err != nil || told != size-1 {
-		return fmt.Errorf("%d bytes came of %d: %v", told, size-1, err)
+		return nil, fail("mismatch", "%d bytes came of %d: %v", told, size-1, err)
 	}
-	seconds := time.Since(began).Seconds()
-	gb := float64(size) / 1e9
-	out.CPUPerGB = append(out.CPUPerGB, (cpuSeconds()-cpu)/gb)
-	out.GbitPerS = append(out.GbitPerS, gb*8/seconds)
-	return nil
+	return object{"gbit_s": float64(size) * 8 / 1e9 / time.Since(began).Seconds()}, nil
 }
 
 func pingPong(ctx context.Context, from *node, out *result) error {
-	c, err := from.server.Dial(ctx, "tcp", "beta:7")
+	o, err := from.dialOnce(ctx, &command{To: "beta:7"}, usePingPong)
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	out.P50us = append(out.P50us, o["p50_us"].(float64))
+	return nil
+}
+
+// usePingPong: 64 bytes there and back, again and again; the median.
+func usePingPong(c net.Conn, cmd *command) (object, error) {
 	msg, back := bytes.Repeat([]byte{'x'}, 64), make([]byte, 64)
 	if _, err := c.Write([]byte{'p'}); err != nil {
-		return err
+		return nil, err
 	}
 	took := make([]time.Duration, 0, pings)
 	for i := range pings + 200 {
 		began := time.Now()
 		if _, err := c.Write(msg); err != nil {
-			return err
+			return nil, err
 		}
 		if _, err := io.ReadFull(c, back); err != nil {
-			return err
+			return nil, err
 		}
 		if i >= 200 {
 			took = append(took, time.Since(began))
 		}
 	}
 	slices.Sort(took)
-	out.P50us = append(out.P50us, float64(took[pings/2].Nanoseconds())/1000)
-	return nil
+	return object{"p50_us": float64(took[pings/2].Nanoseconds()) / 1000}, nil
+}
+
+// usage {}: what this process has used; the memory that Go keeps for later is given back first.
+func (r *rig) usage(ctx context.Context, c *command) (object, error) {
+	debug.FreeOSMemory()
+	text, err := os.ReadFile("/proc/self/smaps_rollup")
+	if err != nil {
+		return nil, err
+	}
+	sum := func(name string) (kb int) {
+		for _, m := range regexp.MustCompile(`(?m)^`+name+`:\s+(\d+) kB`).FindAllSubmatch(text, -1) {
+			n, _ := strconv.Atoi(string(m[1]))
+			kb += n
+		}
+		return kb
+	}
+	return object{"cpu_s": cpuSeconds(), "rss_kb": sum("Rss"), "private_kb": sum("Private_Clean") + sum("Private_Dirty")}, nil
 }
 
 // idle starts a process of its own with one node that knows `peers` others and asks it for its memory.
@@ -230,18 +245,9 @@ func idleNode(r *rig, url string) error {
 		return err
 	}
 	time.Sleep(time.Second)
-	debug.FreeOSMemory() // what Go keeps for later is not counted against it
-	text, err := os.ReadFile("/proc/self/smaps_rollup")
+	used, err := r.usage(ctx, nil)
 	if err != nil {
 		return err
 	}
-	sum := func(name string) (kb int) {
-		for _, m := range regexp.MustCompile(`(?m)^`+name+`:\s+(\d+) kB`).FindAllSubmatch(text, -1) {
-			n, _ := strconv.Atoi(string(m[1]))
-			kb += n
-		}
-		return kb
-	}
-	return json.NewEncoder(os.Stdout).Encode(object{"RSS": sum("Rss"), "Private": sum("Private_Clean") + sum("Private_Dirty"),
-		"Peers": len(st["peers"].(object)), "UpMs": o["ms"]})
+	return json.NewEncoder(os.Stdout).Encode(object{"RSS": used["rss_kb"], "Private": used["private_kb"], "Peers": len(st["peers"].(object)), "UpMs": o["ms"]})
 }

@@ -110,6 +110,7 @@ var commands = map[string]handler{
 	"remove":          (*rig).removeNode,
 	"complete_login":  (*rig).completeLogin,
 	"nodes":           (*rig).listNodes,
+	"usage":           (*rig).usage,
 	"direct":          (*rig).allowDirect,
 	"force_relay":     (*rig).forceRelay,
 }

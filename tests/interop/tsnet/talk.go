@@ -39,6 +39,7 @@ type report struct {
 //	who       tells at once who has connected, one line of JSON, and ends when the other side did
 //	rst       resets the connection when the first byte came
 //	hold      reads nothing and says nothing
+//	bench     the other end of bulk and pingpong
 //
 // udp: each datagram goes back.
 func (r *rig) listen(ctx context.Context, c *command) (object, error) {
@@ -50,7 +51,7 @@ func (r *rig) listen(ctx context.Context, c *command) (object, error) {
 		return n.listenUDP(c)
 	}
 	serve := map[string]func(*node, net.Conn) error{"echo": serveEcho, "": serveEcho, "answer": serveAnswer, "frames": serveFrames, "who": serveWho,
-		"rst": serveReset, "hold": serveHold}[c.Mode]
+		"rst": serveReset, "hold": serveHold, "bench": serveBench}[c.Mode]
 	if serve == nil {
 		return nil, fail("badarg", "no mode %q", c.Mode)
 	}
@@ -234,6 +235,7 @@ func serveHold(n *node, c net.Conn) error {
 //	who       reads the line in which the listener tells who we are
 //	rst       sends two bytes and reads: the error is the result
 //	connect   nothing but connect and close
+//	bulk, pingpong   what is measured against a listener of mode bench
 //	many      `n` connections, `parallel` at a time, each as `who`; counts what was told
 func (r *rig) dial(ctx context.Context, c *command) (object, error) {
 	n, err := r.node(c.Node)
@@ -244,7 +246,7 @@ func (r *rig) dial(ctx context.Context, c *command) (object, error) {
 		return n.dialMany(ctx, c)
 	}
 	use := map[string]func(net.Conn, *command) (object, error){"exchange": useEcho, "answer": useAnswer, "frames": useFrames, "flow": useFlow, "who": useWho,
-		"rst": useReset, "connect": useNothing}[c.Mode]
+		"rst": useReset, "connect": useNothing, "bulk": useBulk, "pingpong": usePingPong}[c.Mode]
 	if use == nil {
 		return nil, fail("badarg", "no mode %q", c.Mode)
 	}
