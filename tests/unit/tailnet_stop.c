@@ -1,47 +1,31 @@
-/* gs_tailnet_stop: what was sent arrives, also from streams that were closed before; and time is kept when it cannot. */
-#include <errno.h>
-#include <gensock/lab.h>
-#include <gensock/stream.h>
-#include <gensock/tailnet.h>
+/* runner: tsan
+ *
+ * gs_tailnet_stop: what was sent arrives, also from streams that were closed before; and time is kept when it cannot. */
 #include <linux/netlink.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
-#include "support.h"
 #include "tailnet/stack/namespace.h"
 #include "tailnet/stack/undelivered.h"
+#include "tailnet_nobody.h"
+#include "tailnet_world.h"
 
-enum { UP_MS = 30000, SIZE = 3 * 1000 * 1000, CHUNK = 64 * 1024 };
+enum { SIZE = 3 * 1000 * 1000, CHUNK = 64 * 1024 };
 
-static gs_lab lab;
-static char url[64], ca[512];
+static struct world world;
 
-static int set_up(void **state)
+static int begin(void **state)
 {
     (void)state;
-    assert_ok(gs_lab_start(&lab, &(gs_lab_config){.directory = temp_path("lab")}));
-    assert_ok(gs_lab_control_url(lab, url, sizeof url));
-    assert_ok(gs_lab_ca_file(lab, ca, sizeof ca));
+    world_begin(&world, (gs_lab_config){0});
     return 0;
 }
 
-static int tear_down(void **state)
+static int end(void **state)
 {
     (void)state;
-    gs_lab_stop(lab);
+    gs_lab_stop(world.lab);
     return 0;
-}
-
-static gs_tailnet node_of(const char *name)
-{
-    gs_tailnet n;
-    assert_ok(gs_tailnet_start(&n, &(gs_tailnet_config){.hostname = name, .control_url = url, .ca_file = ca, .auth_key = "any", .ephemeral = true}));
-    assert_ok(gs_tailnet_up(n, UP_MS));
-    return n;
 }
 
 #define OF(n) GS_INT(TAILNET_NODE, (int64_t)(n).id)
@@ -53,11 +37,12 @@ static gs_stream connect_nodes(gs_tailnet from, gs_tailnet to, gs_stream *out)
     char byte;
     assert_ok(gs_stream_listen(&listener, "tailnet://:0", GS_OPTS(OF(from)), GS_NO_MAILBOX));
     char address[64];
+    assert_until(world_knows(to, "sender"), WAIT);
     snprintf(address, sizeof address, "tailnet://sender:%d", gs_stream_port(listener));
-    assert_ok(gs_stream_connect(&s, address, GS_OPTS(OF(to)), GS_NO_MAILBOX, UP_MS));
-    assert_ok(gs_stream_accept(listener, out, GS_NO_MAILBOX, UP_MS, NULL));
+    assert_ok(gs_stream_connect(&s, address, GS_OPTS(OF(to)), GS_NO_MAILBOX, WAIT));
+    assert_ok(gs_stream_accept(listener, out, GS_NO_MAILBOX, WAIT, NULL));
     assert_ok(gs_stream_send(s, "x", 1));
-    assert_int_equal(gs_stream_recv(*out, &byte, 1, 1, UP_MS), 1);
+    assert_int_equal(gs_stream_recv(*out, &byte, 1, 1, WAIT), 1);
     gs_stream_close(listener);
     return s;
 }
@@ -68,7 +53,7 @@ static void *read_all(void *arg)
     gs_stream s = *(gs_stream *)arg;
     size_t total = 0;
     ssize_t n;
-    while ((n = gs_stream_recv(s, buf, sizeof buf, 0, UP_MS)) > 0)
+    while ((n = gs_stream_recv(s, buf, sizeof buf, 0, WAIT)) > 0)
         total += (size_t)n;
     return (void *)total;
 }
@@ -76,7 +61,7 @@ static void *read_all(void *arg)
 static void what_a_closed_stream_had_sent_arrives_before_the_node_is_gone(void **state)
 {
     (void)state;
-    gs_tailnet sender = node_of("sender"), reader = node_of("reader");
+    gs_tailnet sender = world_join(&world, "sender"), reader = world_join(&world, "reader");
     gs_stream out, in = connect_nodes(sender, reader, &out);
     char *bytes = calloc(1, SIZE);
     pthread_t thread;
@@ -84,7 +69,7 @@ static void what_a_closed_stream_had_sent_arrives_before_the_node_is_gone(void *
     assert_int_equal(pthread_create(&thread, NULL, read_all, &in), 0);
     assert_ok(gs_stream_send(out, bytes, SIZE));
     gs_stream_close(out); /* the kernel has much of it still */
-    assert_ok(gs_tailnet_stop(sender, UP_MS));
+    assert_ok(gs_tailnet_stop(sender, WAIT));
     assert_int_equal(pthread_join(thread, &total), 0);
     assert_int_equal((size_t)total, SIZE);
     free(bytes);
@@ -95,7 +80,7 @@ static void what_a_closed_stream_had_sent_arrives_before_the_node_is_gone(void *
 static void what_nobody_reads_is_waited_for_no_longer_than_asked(void **state)
 {
     (void)state;
-    gs_tailnet sender = node_of("sender"), reader = node_of("reader");
+    gs_tailnet sender = world_join(&world, "sender"), reader = world_join(&world, "reader");
     gs_stream out, in = connect_nodes(sender, reader, &out);
     char *bytes = calloc(1, SIZE);
     int64_t sent = 0;
@@ -142,13 +127,19 @@ static void a_wrong_socket_is_an_error(void **state)
     assert_true(undelivered() >= 0);
 }
 
-int main(void)
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(what_a_closed_stream_had_sent_arrives_before_the_node_is_gone),
+    cmocka_unit_test(what_nobody_reads_is_waited_for_no_longer_than_asked),
+    cmocka_unit_test(a_network_of_its_own_without_connections_has_nothing_to_deliver),
+    cmocka_unit_test(a_wrong_socket_is_an_error),
+    cmocka_unit_test(all_of_it_works_as_nobody),
+};
+
+int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_a_closed_stream_had_sent_arrives_before_the_node_is_gone, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_nobody_reads_is_waited_for_no_longer_than_asked, set_up, tear_down),
-        cmocka_unit_test(a_network_of_its_own_without_connections_has_nothing_to_deliver),
-        cmocka_unit_test(a_wrong_socket_is_an_error),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    if (argc > 1 && strcmp(argv[1], "nobody") == 0) {
+        become_nobody(true);
+        return cmocka_run_group_tests_name("as nobody", tests, begin, end) ? 1 : 0;
+    }
+    return cmocka_run_group_tests(tests, begin, end);
 }
