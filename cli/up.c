@@ -63,7 +63,7 @@ static int look(struct up *u)
         code = cli_say(&u->a, CLI_TIMEOUT, "not up after %d ms: %s", u->a.timeout_ms, *s->detail ? s->detail : gs_tailnet_state_name(s->state));
     } else if (*s->detail && strcmp(s->detail, u->told) && passed_ms >= LOOK_MS) {
         snprintf(u->told, sizeof u->told, "%s", s->detail);
-        cli_say(&u->a, CLI_OK, "waiting: %s", s->detail);
+        cli_say(&u->a, CLI_OK, "%s%s", u->running ? "" : "waiting: ", s->detail);
     }
     gs_tailnet_status_free(s);
     return code;
