@@ -111,6 +111,8 @@ int cli_fail(const struct cli_args *a, const char *what, int error);
 __attribute__((format(printf, 3, 4))) int cli_say(const struct cli_args *a, int exit_code, const char *format, ...);
 /* The exit code of an error of the library. */
 int cli_exit_of(int error);
+/* What a peer or server chose, for a terminal: control characters become '?'. */
+void cli_put_plain(FILE *to, const char *p, size_t n);
 /* A JSON string with its quotes: bytes that are no UTF-8 become U+FFFD. */
 void cli_json_text(FILE *to, const void *p, size_t n);
 /* Whether bytes are UTF-8 and so survive cli_json_text. */

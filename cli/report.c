@@ -5,6 +5,8 @@
 
 #include "cli.h"
 
+enum { LINE_MOST = 8192 };
+
 int cli_exit_of(int error)
 {
     switch (error) {
@@ -64,16 +66,28 @@ int cli_exit_of(int error)
     }
 }
 
+void cli_put_plain(FILE *to, const char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)p[i];
+        bool c1 = c == 0xc2 && i + 1 < n && (unsigned char)p[i + 1] < 0xa0; /* U+0080 … U+009F */
+        fputc(c < 0x20 || c == 0x7f || c1 ? '?' : c, to);
+        i += c1;
+    }
+}
+
 int cli_say(const struct cli_args *a, int exit_code, const char *format, ...)
 {
+    char text[LINE_MOST];
     va_list args;
     va_start(args, format);
+    int n = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
     flockfile(stderr);
     fprintf(stderr, "gensock %s: ", a->command);
-    vfprintf(stderr, format, args);
+    cli_put_plain(stderr, text, n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
     fputc('\n', stderr);
     funlockfile(stderr);
-    va_end(args);
     return exit_code;
 }
 

@@ -75,12 +75,21 @@ static void put_json(const gs_tailnet_status_t *s)
 
 static void put_row(const gs_tailnet_member *m, const char *path)
 {
-    char name[256], address[GS_ADDR_TEXT_MAX] = "-";
+    char name[256], address[GS_ADDR_TEXT_MAX] = "-", row[1024];
     if (m->n_addresses)
         gs_addr_text(&m->addresses[0], address, sizeof address);
     cli_member_name(m, name, sizeof name);
-    printf("%-16s %-28s %-20s %-8s %s\n", cli_without_port(address), name,
-           m->n_tags ? m->tags[0] : m->user && *m->user ? m->user : "-", m->os && *m->os ? m->os : "-", path);
+    snprintf(row, sizeof row, "%-16s %-28s %-20s %-8s %s", cli_without_port(address), name,
+             m->n_tags ? m->tags[0] : m->user && *m->user ? m->user : "-", m->os && *m->os ? m->os : "-", path);
+    cli_put_plain(stdout, row, strlen(row));
+    putchar('\n');
+}
+
+static void put_line(const char *before, const char *text)
+{
+    fputs(before, stdout);
+    cli_put_plain(stdout, text, strlen(text));
+    putchar('\n');
 }
 
 static void put_table(const gs_tailnet_status_t *s)
@@ -94,7 +103,7 @@ static void put_table(const gs_tailnet_status_t *s)
         put_row(m, m->expired ? "key expired" : m->online ? path : "offline");
     }
     for (size_t i = 0; i < s->n_health; i++)
-        printf("health: %s\n", s->health[i]);
+        put_line("health: ", s->health[i]);
 }
 
 static const char usage[] =

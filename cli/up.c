@@ -22,7 +22,9 @@ static void put_event(const struct up *u, const char *event, const char *text, s
         cli_json_text(stdout, text, n);
         puts("}");
     } else {
-        printf("%s %.*s\n", event, (int)n, text);
+        printf("%s ", event);
+        cli_put_plain(stdout, text, n);
+        putchar('\n');
     }
 }
 
@@ -39,7 +41,8 @@ static void put_self(const gs_tailnet_status_t *s, bool json)
         puts("}");
         return;
     }
-    printf("up %s", name);
+    fputs("up ", stdout);
+    cli_put_plain(stdout, name, strlen(name));
     for (size_t i = 0; i < s->self.n_addresses; i++)
         if (gs_addr_text(&s->self.addresses[i], text, sizeof text) > 0)
             printf(" %s", cli_without_port(text));

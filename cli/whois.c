@@ -27,18 +27,29 @@ static void put_json(const gs_peer *p)
     puts("]}");
 }
 
+/* Nothing when there is no text. */
+static void put_line(const char *before, const char *text)
+{
+    if (!text || !*text)
+        return;
+    fputs(before, stdout);
+    cli_put_plain(stdout, text, strlen(text));
+    putchar('\n');
+}
+
 static void put_lines(const gs_peer *p)
 {
-    printf("node  %s\n", p->node ? p->node : "");
-    if (p->stable_id)
-        printf("id    %s\n", p->stable_id);
-    if (p->user && *p->user)
-        printf("user  %s%s%s%s\n", p->user, p->display_name && *p->display_name ? " (" : "", p->display_name ? p->display_name : "",
-               p->display_name && *p->display_name ? ")" : "");
+    put_line("node  ", p->node);
+    put_line("id    ", p->stable_id);
+    put_line("user  ", p->user);
+    put_line("name  ", p->display_name);
     for (size_t i = 0; i < p->n_tags; i++)
-        printf("tag   %s\n", p->tags[i]);
-    for (size_t i = 0; i < p->n_caps; i++)
-        printf("cap   %s %s\n", p->caps[i], p->cap_json[i] ? p->cap_json[i] : "");
+        put_line("tag   ", p->tags[i]);
+    for (size_t i = 0; i < p->n_caps; i++) {
+        fputs("cap   ", stdout);
+        cli_put_plain(stdout, p->caps[i], strlen(p->caps[i]));
+        put_line(" ", p->cap_json[i] && *p->cap_json[i] ? p->cap_json[i] : "[]");
+    }
 }
 
 static const char usage[] =
