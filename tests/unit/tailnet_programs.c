@@ -416,12 +416,19 @@ static void all_is_given_back(void **state)
     for (int i = 0; i < n_ways; i++) {
         struct census before;
         struct namespace *ns = open_one(ways[i]);
+        int fd = open(temp_path("odd"), O_CREAT | O_WRONLY | O_CLOEXEC, 0755);
+        assert_int_equal(write(fd, "\1\2\3\n", 4), 4);
+        close(fd);
         assert_int_equal(code_of(ns, ":"), 0);
         gsi_namespace_close(ns);
         census_take(&before);
         ns = open_one(ways[i]);
-        for (int k = 0; k < 5; k++)
+        for (int k = 0; k < 5; k++) {
+            const char *const odd[] = {temp_path("odd"), NULL};
+            pid_t none;
             assert_int_equal(code_of(ns, ":"), 0);
+            assert_code(gsi_namespace_spawn(ns, &(struct namespace_program){.argv = odd}, &none), -ENOEXEC);
+        }
         pid_t pid = run(ns, "exec sleep 1000");
         gsi_namespace_close(ns);
         (void)status_of(pid);

@@ -244,6 +244,10 @@ static void one_that_does_not_read_holds_nobody_up(void **state)
     }
     assert_int_equal(send(other, q, n, 0), n);
     next_answer(other, a);
+    stop_serving(); /* nor does it keep the node awake */
+    struct pollfd awake = {.fd = gsi_resolver_fd(w.r), .events = POLLIN};
+    assert_int_equal(poll(&awake, 1, 0), 0);
+    start_serving();
     for (whole = sent / n; whole; whole--)
         next_answer(fd, a);
     close(fd);

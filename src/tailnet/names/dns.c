@@ -29,7 +29,6 @@ struct query {
     uint16_t type, class;
     char name[WIRE_MAX];     /* without the last dot */
     size_t name_n;
-    bool strange;            /* a label has a dot in it: no name of ours */
     bool edns;
     uint16_t udp;            /* what the asker takes */
     uint8_t version;
@@ -58,10 +57,8 @@ static bool read_name(struct reader *r, struct query *q)
             return true;
         if (q->name_n)
             q->name[q->name_n++] = '.';
-        for (uint8_t i = 0; i < len; i++) {
-            q->strange |= label[i] == '.' || label[i] == 0;
-            q->name[q->name_n++] = label[i] == '.' ? '\1' : (char)label[i];
-        }
+        for (uint8_t i = 0; i < len; i++) /* a dot in a label is no border, and a 0 is in no name of the map */
+            q->name[q->name_n++] = label[i] == '.' ? 0 : (char)label[i];
     }
 }
 
@@ -156,7 +153,7 @@ static void look_up_name(const struct netmap *m, const struct query *q, struct a
 {
     const char *dot = strchr(gsi_netmap_self(m)->name, '.'), *domain = dot ? dot + 1 : "";
     size_t left, domain_n = strlen(domain);
-    int n = q->strange ? GS_ENXDOMAIN : gsi_netmap_resolve(m, q->name, q->name_n, a->ip, ADDRESSES);
+    int n = gsi_netmap_resolve(m, q->name, q->name_n, a->ip, ADDRESSES);
     if (domain_n && domain[domain_n - 1] == '.')
         domain_n--;
     bool within = is_within(q->name, q->name_n, domain, domain_n, &left);
@@ -220,7 +217,7 @@ static void look_up_address(const struct netmap *m, const struct query *q, bool 
 {
     uint8_t bytes[IP_LEN];
     int bits = v4 ? read_backwards(q->name, left, 8, 10, V4_BYTES, bytes) : read_backwards(q->name, left, 4, 16, IP_LEN, bytes);
-    if (bits < 0 || q->strange) {
+    if (bits < 0) {
         a->rcode = REFUSED;
         return;
     }
