@@ -37,6 +37,7 @@ int cli_bench(int argc, char **argv);
 int cli_cat(int argc, char **argv);
 int cli_decode(int argc, char **argv);
 int cli_echo(int argc, char **argv);
+int cli_exec(int argc, char **argv);
 int cli_help(int argc, char **argv);
 int cli_lab(int argc, char **argv);
 int cli_ping(int argc, char **argv);

@@ -40,7 +40,7 @@ static void print_tls(void)
 static void print_tailnet(void)
 {
     printf("With an address tailnet://peer:80 (a name of the tailnet, or an address), tailnet://:80 (listening) or tls+tailnet://…\n"
-           "the commands join a tailnet first, as a node of their own; so do up, status, ping and whois. They take:\n\n");
+           "the commands join a tailnet first, as a node of their own; so do up, status, ping, whois and exec. They take:\n\n");
     cli_settings_help(stdout);
     printf("\nThe same from the environment, in capitals with GENSOCK_ in front: GENSOCK_CONTROL, GENSOCK_STATE, GENSOCK_EPHEMERAL=1.\n"
            "The command line counts before the environment, the environment before the file.\n\n"

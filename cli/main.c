@@ -15,6 +15,7 @@ const struct cli_command cli_commands[] = {
     {"status", cli_status, "print this node of a tailnet and its peers"},
     {"ping", cli_ping, "ask a peer of a tailnet for a sign of life; print path and time"},
     {"whois", cli_whois, "print who has an address of a tailnet"},
+    {"exec", cli_exec, "run a program inside a tailnet"},
     {"lab", cli_lab, "run a private tailnet on this machine, to try things in"},
     {"help", cli_help, "tell about a command, the options, TLS, tailnets, or the exit codes"},
     {"version", cli_version, "print the version"},

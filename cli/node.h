@@ -1,4 +1,4 @@
-/* node.h: the command's node of a tailnet, for the subcommands that are about it: up, status, ping, whois (tailnet.c). */
+/* node.h: the command's node of a tailnet, for the subcommands that are about it: up, status, ping, whois, exec (tailnet.c). */
 #ifndef GENSOCK_CLI_NODE_H
 #define GENSOCK_CLI_NODE_H
 
