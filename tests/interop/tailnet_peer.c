@@ -1,6 +1,6 @@
-/* tailnet_peer: gensock's side of the interoperability tests on tailnets. It reads commands from stdin, one JSON object a line, runs
- * each in a thread of its own, and answers each with a line: the protocol of tests/interop/tsnet/main.go, with the same words. Public
- * headers only. The end of stdin ends it. */
+/* tailnet_peer: gensock's side of the interoperability tests on tailnets. It reads commands from stdin, one JSON object a line,
+ * runs each in a thread of its own, and answers each with a line: the protocol of tests/interop/tsnet/main.go, with the same
+ * words. Public headers only. The end of stdin ends it. */
 #include "tailnet_peer.h"
 #include <pthread.h>
 #include <stdarg.h>
@@ -142,7 +142,8 @@ static int run_node(const command *c, answer *a)
     if (!name || strlen(name) >= sizeof nodes[0].name)
         return answer_fail(a, GS_EBADARG, "a node needs a name");
     gs_tailnet_config config = {.hostname = name, .state_dir = command_text(c, "dir"), .control_url = command_text(c, "url"),
-        .auth_key = command_text(c, "key"), .ca_file = command_text(c, "ca"), .ephemeral = command_flag(c, "ephemeral") || !command_text(c, "dir"),
+        .auth_key = command_text(c, "key"), .ca_file = command_text(c, "ca"),
+        .ephemeral = command_flag(c, "ephemeral") || !command_text(c, "dir"),
         .relay_only = command_flag(c, "relay_only"), .shields_up = command_flag(c, "shields_up"), .tags = tags};
     config.n_tags = command_words(c, "tags", tags, WORDS_MAX, &copy);
     peer_node fresh = {0};
@@ -228,8 +229,9 @@ static int run_status(const command *c, answer *a)
         const gs_tailnet_member *p = &s->peers[i];
         fputs(i ? "," : "{", a->f);
         print_json_text(a->f, p->name);
-        fprintf(a->f, ":{\"path\":\"%s\",\"online\":%s,\"expired\":%s,\"tx\":%llu,\"rx\":%llu,\"user\":", paths[p->path], p->online ? "true" : "false",
-            p->expired ? "true" : "false", (unsigned long long)p->sent, (unsigned long long)p->received);
+        fprintf(a->f, ":{\"path\":\"%s\",\"online\":%s,\"expired\":%s,\"tx\":%llu,\"rx\":%llu,\"user\":", paths[p->path],
+            p->online ? "true" : "false", p->expired ? "true" : "false", (unsigned long long)p->sent,
+            (unsigned long long)p->received);
         print_json_text(a->f, p->user);
         fputs(",\"tags\":[", a->f);
         for (size_t k = 0; k < p->n_tags; k++) {
@@ -329,7 +331,8 @@ static int run_usage(const command *c, answer *a)
     }
     if (f)
         fclose(f);
-    put_real(a, "cpu_s", (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6);
+    int64_t seconds = u.ru_utime.tv_sec + u.ru_stime.tv_sec, micros = u.ru_utime.tv_usec + u.ru_stime.tv_usec;
+    put_real(a, "cpu_s", (double)seconds + (double)micros / 1e6);
     put_int(a, "rss_kb", rss);
     put_int(a, "private_kb", private_kb);
     return 0;
@@ -340,8 +343,9 @@ static int run_usage(const command *c, answer *a)
 static const struct {
     const char *name;
     command_fn *fn;
-} table[] = {{"node", run_node}, {"up", run_up}, {"stop", run_stop}, {"logout", run_logout}, {"status", run_status}, {"whois", run_whois}, {"ping", run_ping},
-    {"usage", run_usage}, {"listen", peer_listen}, {"unlisten", peer_unlisten}, {"dial", peer_dial}, {"udp", peer_udp},
+} table[] = {{"node", run_node}, {"up", run_up}, {"stop", run_stop}, {"logout", run_logout}, {"status", run_status},
+    {"whois", run_whois}, {"ping", run_ping}, {"usage", run_usage}, {"listen", peer_listen}, {"unlisten", peer_unlisten},
+    {"dial", peer_dial}, {"udp", peer_udp},
     {"lab", peer_lab}, {"lab_nodes", peer_lab_nodes}, {"lab_remove", peer_lab_remove}, {"lab_restart", peer_lab_restart}};
 
 static const char *word_of(int e)
@@ -373,7 +377,8 @@ static void *run_command(void *arg)
     e = i < sizeof table / sizeof *table ? table[i].fn(c, &a) : answer_fail(&a, GS_EBADARG, "no command %s", name ? name : "");
     if (e < 0) {
         put_text(&a, "error", word_of(e));
-        put_text(&a, "detail", a.detail[0] ? a.detail : gs_error_detail(e)[0] ? gs_error_detail(e) : e > MISMATCH ? gs_error_text(e) : "");
+        const char *why = a.detail[0] ? a.detail : gs_error_detail(e);
+        put_text(&a, "detail", why[0] || e <= MISMATCH ? why : gs_error_text(e));
     }
     fprintf(a.f, ",\"ok\":%s}\n", e < 0 ? "false" : "true");
     fclose(a.f);

@@ -9,7 +9,8 @@
 #include <gensock/tailnet.h>
 #include <stdio.h>
 
-enum { FIELDS_MAX = 32, NODES_MAX = 64, DOORS_MAX = 32, WORDS_MAX = 16, DEFAULT_TIMEOUT_MS = 20000, MISMATCH = -9000, OTHER = -9001 };
+enum { FIELDS_MAX = 32, NODES_MAX = 64, DOORS_MAX = 32, WORDS_MAX = 16, DEFAULT_TIMEOUT_MS = 20000 };
+enum { MISMATCH = -9000, OTHER = -9001 }; /* beside gensock's codes: what came is not what was sent; several failures */
 
 /* One line, taken apart in place: a flat object of strings without escapes, numbers, words and lists of these. */
 typedef struct {

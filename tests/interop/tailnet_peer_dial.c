@@ -104,14 +104,16 @@ static int compare(answer *a, const sender *v, int64_t bytes, const char *sum)
     put_int(a, "bytes", bytes);
     put_text(a, "sha256", sum);
     if (bytes != v->bytes || strcmp(sum, v->sum))
-        return answer_fail(a, MISMATCH, "sent %lld bytes %s, got %lld bytes %s", (long long)v->bytes, v->sum, (long long)bytes, sum);
+        return answer_fail(a, MISMATCH, "sent %lld bytes %s, got %lld bytes %s", (long long)v->bytes, v->sum,
+            (long long)bytes, sum);
     return 0;
 }
 
 static int echo_and_check(gs_stream s, const command *c, answer *a, bool flow)
 {
     int64_t block = command_number(c, "bytes", 1000), got = 0, gap = 0, last = now_ms();
-    sender v = {.s = s, .c = c, .bytes = flow && block > BLOCK ? BLOCK : block, .ms = flow ? (int)command_number(c, "ms", 1000) : 0,
+    sender v = {.s = s, .c = c, .bytes = flow && block > BLOCK ? BLOCK : block,
+        .ms = flow ? (int)command_number(c, "ms", 1000) : 0,
         .pause_ms = (int)command_number(c, "pause_ms", 1)};
     pthread_t t;
     char sum[SUM_TEXT], *buf = malloc(BLOCK);
@@ -134,8 +136,8 @@ static int echo_and_check(gs_stream s, const command *c, answer *a, bool flow)
     if (flow)
         put_int(a, "gap_ms", gap);
     if (v.e < 0 || n != GS_ECLOSED)
-        return answer_fail(a, n != GS_ECLOSED ? (int)n : v.e, "sent %lld bytes, %lld came back; sending: %s, receiving: %s", (long long)v.bytes, (long long)got,
-            gs_error_name(v.e), gs_error_name((int)n));
+        return answer_fail(a, n != GS_ECLOSED ? (int)n : v.e, "sent %lld bytes, %lld came back; sending: %s, receiving: %s",
+            (long long)v.bytes, (long long)got, gs_error_name(v.e), gs_error_name((int)n));
     return compare(a, &v, got, sum);
 }
 
@@ -294,8 +296,8 @@ typedef int use_fn(gs_stream s, const command *c, answer *a);
 static const struct {
     const char *mode;
     use_fn *use;
-} uses[] = {{"exchange", use_exchange}, {"answer", use_answer}, {"frames", use_frames}, {"flow", use_flow}, {"who", use_who}, {"rst", use_reset},
-    {"connect", use_connect}, {"bulk", use_bulk}, {"pingpong", use_pingpong}};
+} uses[] = {{"exchange", use_exchange}, {"answer", use_answer}, {"frames", use_frames}, {"flow", use_flow}, {"who", use_who},
+    {"rst", use_reset}, {"connect", use_connect}, {"bulk", use_bulk}, {"pingpong", use_pingpong}};
 
 static int dial_once(const command *c, answer *a, gs_tailnet id, use_fn *use)
 {
@@ -304,8 +306,9 @@ static int dial_once(const command *c, answer *a, gs_tailnet id, use_fn *use)
     double began = seconds();
     gs_stream s;
     snprintf(address, sizeof address, "tailnet://%s", to ? to : "");
-    gs_opt opts[] = {{.name = GS_OPT_TAILNET_NODE, .v.i = (int64_t)id.id}, GS_INT(PACKET, use == use_frames ? GS_PACKET_4 : GS_PACKET_RAW),
-        GS_INT(EXIT_ON_CLOSE, false), GS_INT(SHOW_ECONNRESET, true), GS_INT(NODELAY, true), GS_INT(SEND_TIMEOUT, command_left_ms(c)), {.name = GS_OPT_END}};
+    gs_opt opts[] = {{.name = GS_OPT_TAILNET_NODE, .v.i = (int64_t)id.id},
+        GS_INT(PACKET, use == use_frames ? GS_PACKET_4 : GS_PACKET_RAW), GS_INT(EXIT_ON_CLOSE, false),
+        GS_INT(SHOW_ECONNRESET, true), GS_INT(NODELAY, true), GS_INT(SEND_TIMEOUT, command_left_ms(c)), {.name = GS_OPT_END}};
     int e = gs_stream_connect(&s, address, opts, GS_NO_MAILBOX, command_left_ms(c));
     if (e < 0)
         return e;
@@ -389,7 +392,9 @@ static int dial_many(const command *c, answer *a, gs_tailnet id)
         fprintf(a->f, ":%lld", (long long)m.told[i].count);
     }
     fputc('}', a->f);
-    return m.failed ? answer_fail(a, OTHER, "%lld failed, the first: %s", (long long)m.failed, m.failure) : m.next < m.n ? GS_ETIMEOUT : 0;
+    if (m.failed)
+        return answer_fail(a, OTHER, "%lld failed, the first: %s", (long long)m.failed, m.failure);
+    return m.next < m.n ? GS_ETIMEOUT : 0;
 }
 
 /* dial {node, to, mode, bytes, ms, pause_ms, n, parallel} */

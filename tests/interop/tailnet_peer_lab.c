@@ -38,7 +38,8 @@ int peer_lab_nodes(const command *c, answer *a)
     for (int i = 0; gs_lab_node(lab, i, &n) == 0; i++) {
         fputs(i ? "," : "", a->f);
         print_json_text(a->f, n.name);
-        fprintf(a->f, ":{\"online\":%s,\"reachable\":%s,\"ip4\":\"%s\"}", n.online ? "true" : "false", n.reachable ? "true" : "false", n.ipv4);
+        fprintf(a->f, ":{\"online\":%s,\"reachable\":%s,\"ip4\":\"%s\"}", n.online ? "true" : "false",
+            n.reachable ? "true" : "false", n.ipv4);
     }
     fputc('}', a->f);
     return 0;

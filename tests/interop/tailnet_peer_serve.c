@@ -115,8 +115,8 @@ static void serve_bench(served *v)
 static const struct {
     const char *mode;
     void (*serve)(served *v);
-} manners[] = {{"echo", serve_echo}, {"answer", serve_answer}, {"frames", serve_frames}, {"who", serve_who}, {"rst", serve_reset}, {"hold", serve_hold},
-    {"bench", serve_bench}};
+} manners[] = {{"echo", serve_echo}, {"answer", serve_answer}, {"frames", serve_frames}, {"who", serve_who}, {"rst", serve_reset},
+    {"hold", serve_hold}, {"bench", serve_bench}};
 
 static void *run_connection(void *arg)
 {
@@ -181,8 +181,9 @@ static int listen_datagrams(const command *c, answer *a, const peer_node *n)
             break;
         if (families[i] == AF_INET6)
             e = gs_socket_setopt(sockets[i], "ipv6:v6only", GS_VALUE_OF_INT(1));
-        if (e < 0 || (e = gs_addr_special(&any, families[i], GS_ADDR_ANY, (uint16_t)port)) < 0 || (e = gs_socket_bind(sockets[i], &any)) < 0)
+        if (e < 0 || (e = gs_addr_special(&any, families[i], GS_ADDR_ANY, (uint16_t)port)) < 0)
             break;
+        e = gs_socket_bind(sockets[i], &any);
     }
     if (e >= 0)
         e = keep_door(n->name, port, true, GS_NO_STREAM, sockets);
@@ -220,8 +221,10 @@ int peer_listen(const command *c, answer *a)
     char address[64];
     snprintf(address, sizeof address, "tailnet://:%d", port);
     bool frames = manners[i].serve == serve_frames;
-    gs_opt opts[] = {{.name = GS_OPT_TAILNET_NODE, .v.i = (int64_t)n.id.id}, GS_INT(PACKET, frames ? GS_PACKET_4 : GS_PACKET_RAW), GS_INT(EXIT_ON_CLOSE, false),
-        GS_INT(SHOW_ECONNRESET, true), GS_INT(BACKLOG, 128), GS_INT(REUSEADDR, true), GS_INT(NODELAY, true), GS_INT(SEND_TIMEOUT, IDLE_MS), {.name = GS_OPT_END}};
+    gs_opt opts[] = {{.name = GS_OPT_TAILNET_NODE, .v.i = (int64_t)n.id.id},
+        GS_INT(PACKET, frames ? GS_PACKET_4 : GS_PACKET_RAW), GS_INT(EXIT_ON_CLOSE, false), GS_INT(SHOW_ECONNRESET, true),
+        GS_INT(BACKLOG, 128), GS_INT(REUSEADDR, true), GS_INT(NODELAY, true), GS_INT(SEND_TIMEOUT, IDLE_MS),
+        {.name = GS_OPT_END}};
     e = gs_stream_listen(&l->s, address, opts, GS_NO_MAILBOX);
     if (e == 0 && (e = keep_door(n.name, port, false, l->s, NULL)) < 0)
         gs_stream_close(l->s);

@@ -57,8 +57,8 @@ def build_rig():
     env.setdefault('HOME', '/root')
     with open(RIG + '.lock', 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        p = subprocess.run(['nice', '-n', '5', go, 'build', '-p', '2', '-o', RIG, '.'], cwd=os.path.join(ROOT, 'tests', 'interop', 'tsnet'), env=env,
-                           stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        p = subprocess.run(['nice', '-n', '5', go, 'build', '-p', '2', '-o', RIG, '.'], cwd=os.path.join(ROOT, 'tests', 'interop', 'tsnet'),
+                           env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if p.returncode:
         if re.search(r'dial tcp|no such host|i/o timeout|network is unreachable|module lookup disabled|proxyconnect', p.stderr):
             skip('the Go modules of tailscale.com are not in the cache and cannot be had: ' + p.stderr.strip().splitlines()[-1])
@@ -205,7 +205,11 @@ def leak_filter():
             where[line] = len(lines)
         else:
             lines.append(line)
-    return [struct.pack('HBBI', line[0], *(where[w] - i - 1 for w in line[2:]) if len(line) > 2 else (0, 0), line[1]) for i, line in enumerate(lines)]
+    out = []
+    for i, (code, k, *to) in enumerate(lines):
+        jumps = [where[w] - i - 1 for w in to] or [0, 0]
+        out.append(struct.pack('HBBI', code, *jumps, k))
+    return out
 
 
 class Watch:

@@ -171,7 +171,7 @@ func (r *rig) status(ctx context.Context, c *command) (object, error) {
 	peers := object{}
 	for _, p := range st.Peer {
 		peers[p.DNSName] = object{"host": p.HostName, "ips": p.TailscaleIPs, "online": p.Online, "relay": p.Relay, "direct": p.CurAddr, "tags": p.Tags,
-			"rx": p.RxBytes, "tx": p.TxBytes, "expired": p.Expired}
+			"rx": p.RxBytes, "tx": p.TxBytes, "expired": p.Expired, "handshake": p.LastHandshake.Unix()}
 	}
 	return object{"state": st.BackendState, "fqdn": st.Self.DNSName, "home": st.Self.Relay, "ips": st.TailscaleIPs, "tags": st.Self.Tags, "health": st.Health,
 		"peers": peers}, nil
