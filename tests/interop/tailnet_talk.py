@@ -184,16 +184,18 @@ class Rig(Steered):
             return '\n# '.join(['', *f.read().splitlines()[-lines:]])
 
 
-# What Watch wants of the kernel, as classic BPF on the packet from its IP header on: a destination in 100.64.0.0/10 or
-# fd7a:115c:a1e0::/48, or port 53 of TCP or UDP at either end. (code, k), or (code, k, where to if equal, where to if not).
+# What Watch wants of the kernel, as classic BPF on the packet from its IP header on: an address, of either end, in 100.64.0.0/10
+# or fd7a:115c:a1e0::/48, or port 53 of TCP or UDP at either end. (code, k), or (code, k, where to if equal, where to if not).
 BYTE, HALF, WORD, AND, EQUAL, HEADER, HALF_BEHIND, END = 0x30, 0x28, 0x20, 0x54, 0x15, 0xb1, 0x48, 6
 LEAKS = [
     (BYTE, 0), (AND, 0xf0), (EQUAL, 0x40, 'four', 'six?'),
-    'four', (WORD, 16), (AND, 0xffc00000), (EQUAL, 0x64400000, 'take', 'ports'),
+    'four', (WORD, 16), (AND, 0xffc00000), (EQUAL, 0x64400000, 'take', 'from'),
+    'from', (WORD, 12), (AND, 0xffc00000), (EQUAL, 0x64400000, 'take', 'ports'),
     'ports', (BYTE, 9), (EQUAL, 17, 'udp', 'tcp?'), 'tcp?', (EQUAL, 6, 'udp', 'drop'),
     'udp', (HEADER, 0), (HALF_BEHIND, 0), (EQUAL, 53, 'take', 'to'), 'to', (HALF_BEHIND, 2), (EQUAL, 53, 'take', 'drop'),
     'six?', (EQUAL, 0x60, 'six', 'drop'),
-    'six', (WORD, 24), (EQUAL, 0xfd7a115c, 'rest', 'ports6'), 'rest', (HALF, 28), (EQUAL, 0xa1e0, 'take', 'ports6'),
+    'six', (WORD, 24), (EQUAL, 0xfd7a115c, 'rest', 'from6'), 'rest', (HALF, 28), (EQUAL, 0xa1e0, 'take', 'from6'),
+    'from6', (WORD, 8), (EQUAL, 0xfd7a115c, 'rest8', 'ports6'), 'rest8', (HALF, 12), (EQUAL, 0xa1e0, 'take', 'ports6'),
     'ports6', (HALF, 40), (EQUAL, 53, 'take', 'to6'), 'to6', (HALF, 42), (EQUAL, 53, 'take', 'drop'),
     'take', (END, 0xffff), 'drop', (END, 0)]
 
@@ -213,10 +215,11 @@ def leak_filter():
 
 
 class Watch:
-    """Sees on every interface of the namespace: packets for an address of the tailnet, and questions to a resolver that contain a name
-    of it."""
+    """Sees on every interface of the namespace: packets from or to an address of the tailnet, and what goes to a resolver: questions
+    that contain a name of it, or any (all_of_dns)."""
 
-    def __init__(self, *names):
+    def __init__(self, *names, all_of_dns=False):
+        self.all_of_dns = all_of_dns
         self.names = [b''.join(bytes([len(p)]) + p.encode() for p in name.split('.')) for name in names]
         self.s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
         code = leak_filter()
@@ -234,16 +237,19 @@ class Watch:
 
     def judge(self, data, interface):
         if len(data) >= 20 and data[0] >> 4 == 4:
-            to, protocol, rest = data[16:20], data[9], data[(data[0] & 15) * 4:]
-            if to[0] == 100 and to[1] & 0xc0 == 64:
-                self.found.append(f'{interface}: a packet for {socket.inet_ntoa(to)}, protocol {protocol}')
+            ends, protocol, rest = (data[12:16], data[16:20]), data[9], data[(data[0] & 15) * 4:]
+            if any(at[0] == 100 and at[1] & 0xc0 == 64 for at in ends):
+                self.found.append(f'{interface}: a packet {" to ".join(map(socket.inet_ntoa, ends))}, protocol {protocol}')
         elif len(data) >= 40 and data[0] >> 4 == 6:
-            to, protocol, rest = data[24:40], data[6], data[40:]
-            if to.startswith(bytes.fromhex('fd7a115ca1e0')):
-                self.found.append(f'{interface}: a packet for {socket.inet_ntop(socket.AF_INET6, to)}, protocol {protocol}')
+            ends, protocol, rest = (data[8:24], data[24:40]), data[6], data[40:]
+            if any(at.startswith(bytes.fromhex('fd7a115ca1e0')) for at in ends):
+                text = ' to '.join(socket.inet_ntop(socket.AF_INET6, at) for at in ends)
+                self.found.append(f'{interface}: a packet {text}, protocol {protocol}')
         else:
             return
-        if protocol in (6, 17) and len(rest) > 12 and 53 in struct.unpack('>HH', rest[:4]):
+        if protocol in (6, 17) and len(rest) >= 4 and 53 in struct.unpack('>HH', rest[:4]):
+            if self.all_of_dns:
+                self.found.append(f'{interface}: a resolver is asked for something')
             for name in self.names:
                 if name in rest.lower():
                     self.found.append(f'{interface}: a resolver is asked for {name}')
@@ -251,8 +257,8 @@ class Watch:
     def prove(self):
         """It sees what it should: one packet of each kind, sent on purpose. Answers what it had found before."""
         before = list(self.look())
-        for family, to, what in ((socket.AF_INET, ('100.64.0.2', 7), 'packet for 100.64.0.2'),
-                                 (socket.AF_INET6, ('fd7a:115c:a1e0::2', 7), 'packet for fd7a:115c:a1e0::2'),
+        for family, to, what in ((socket.AF_INET, ('100.64.0.2', 7), 'to 100.64.0.2'),
+                                 (socket.AF_INET6, ('fd7a:115c:a1e0::2', 7), 'to fd7a:115c:a1e0::2'),
                                  (socket.AF_INET, (GATEWAY, 53), 'asked for'), (socket.AF_INET6, ('::1', 53), 'asked for')):
             at = len(self.look())
             with socket.socket(family, socket.SOCK_DGRAM) as s:
