@@ -73,7 +73,10 @@ int gsi_node_of(gs_tailnet handle, struct node **out)
 int gsi_node_default(struct node **out)
 {
     pthread_mutex_lock(&table_lock);
-    *out = running && order[0]->pid == getpid() ? order[0] : NULL;
+    pid_t own = getpid(); /* those before a fork are the parent's */
+    *out = NULL;
+    for (int i = 0; i < running && !*out; i++)
+        *out = order[i]->pid == own ? order[i] : NULL;
     if (*out)
         (*out)->holders++;
     pthread_mutex_unlock(&table_lock);

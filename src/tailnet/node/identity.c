@@ -353,6 +353,8 @@ void gsi_conn_moved(struct conn *c, int fd)
 {
     pthread_mutex_lock(&c->node->lock);
     c->fd = fd;
+    if (c->refused) /* before connect(2) began: it would go on */
+        reset(c, c->refused);
     pthread_mutex_unlock(&c->node->lock);
 }
 

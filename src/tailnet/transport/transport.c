@@ -8,6 +8,7 @@
 #include <gensock/tailnet.h>
 #include <netinet/tcp.h>
 #include <openssl/crypto.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -195,6 +196,17 @@ static int open_tcp(struct end *end, gs_io *io, const struct endpoint *to, const
     return e;
 }
 
+static void tailnet_close(void *ctx, bool reset)
+{
+    struct end *end = ctx;
+    if (end->listener)
+        gsi_listening_end(&end->listening);
+    else
+        gsi_conn_end(&end->conn);
+    tcp->close(end->tcp, reset);
+    end_free(end);
+}
+
 static int tailnet_connect(gs_io *io, const gs_target *at, const gs_opt *opts, void **ctx)
 {
     struct node *n;
@@ -214,8 +226,10 @@ static int tailnet_connect(gs_io *io, const gs_target *at, const gs_opt *opts, v
     if (fd >= 0)
         close(fd);
     gsi_node_release(n);
-    if (e == 0)
-        e = gsi_conn_established(&end->conn);
+    if (e == 0 && (e = gsi_conn_established(&end->conn)) < 0) {
+        tailnet_close(end, true);
+        return e;
+    }
     if (e == 0 || e == -EINPROGRESS)
         *ctx = end;
     else if (end)
@@ -259,9 +273,10 @@ static int listen_tcp(struct end *end, gs_io *io, const struct endpoint *at, boo
     gs_addr addr = addr_of(at);
     gs_opt *all = with_fd(opts, fd);
     if (!all || getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0) {
+        int e = all ? -errno : -ENOMEM;
         close(fd);
         OPENSSL_free(all);
-        return -ENOMEM;
+        return e;
     }
     if (any)
         (void)!gs_addr_special(&addr, domain, GS_ADDR_ANY, at->port); /* cannot fail: the family is one of two */
@@ -321,19 +336,7 @@ static int tailnet_accept(void *listener, gs_io *io, void **ctx)
     }
 }
 
-static void tailnet_close(void *ctx, bool reset)
-{
-    struct end *end = ctx;
-    if (end->listener)
-        gsi_listening_end(&end->listening);
-    else
-        gsi_conn_end(&end->conn);
-    tcp->close(end->tcp, reset);
-    end_free(end);
-}
-
 /* ---- bytes and the rest ---- */
-
 
 /* A connection that the node has reset tells so once; when a send was told, the kernel tells a receive that there is no connection. */
 static ssize_t tailnet_readv(void *ctx, const struct iovec *iov, int n)
@@ -403,9 +406,12 @@ static bool is_registered(void)
     return t && t->listen == tailnet_listen;
 }
 
+static void find_tcp(void) { tcp = gs_transport_find("tcp"); }
+
 int gsi_tailnet_register(void)
 {
-    tcp = gs_transport_find("tcp");
+    static pthread_once_t once = PTHREAD_ONCE_INIT; /* other threads' streams read it while a node starts */
+    pthread_once(&once, find_tcp);
     if (is_registered())
         return 0;
     int e = gs_transport_register(&tailnet);
