@@ -192,11 +192,12 @@ static void a_node_is_the_same_after_a_restart(void **state)
     assert_refused(c, -EBADMSG, "damaged");
 }
 
-static void a_key_that_expires_is_replaced(void **state)
+static void expire_and_come_back(bool relay_only)
 {
-    (void)state;
     gs_addr first, second;
-    gs_tailnet a = world_join(&world, "rota"), b = world_join(&world, "watch");
+    gs_tailnet_config ca = world_config(&world, "rota"), cb = world_config(&world, "watch");
+    ca.relay_only = cb.relay_only = relay_only;
+    gs_tailnet a = world_join_with(&ca), b = world_join_with(&cb);
     assert_ok(gs_tailnet_resolve(a, "rota", &first, 1));
     assert_until(world_knows(b, "rota"), WAIT);
     gs_stream l = world_listen(a, "tailnet://:7"), pair[2];
@@ -220,6 +221,18 @@ static void a_key_that_expires_is_replaced(void **state)
     gs_stream_close(l);
     gs_tailnet_stop(a, 1000);
     gs_tailnet_stop(b, 1000);
+}
+
+static void a_key_that_expires_is_replaced(void **state)
+{
+    (void)state;
+    expire_and_come_back(false);
+}
+
+static void a_node_with_a_new_key_is_at_its_relay_again(void **state)
+{
+    (void)state;
+    expire_and_come_back(true);
 }
 
 static void an_ephemeral_node_says_good_bye(void **state)
@@ -287,6 +300,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_control_server_that_is_not_there_is_named),
     cmocka_unit_test(a_node_is_the_same_after_a_restart),
     cmocka_unit_test(a_key_that_expires_is_replaced),
+    cmocka_unit_test(a_node_with_a_new_key_is_at_its_relay_again),
     cmocka_unit_test(an_ephemeral_node_says_good_bye),
     cmocka_unit_test(logging_out_is_for_good),
     cmocka_unit_test(events_tell_what_happens),

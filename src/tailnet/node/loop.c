@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "tailnet/node/parts.h"
 
@@ -22,6 +23,12 @@ static uint64_t clock_of(clockid_t id)
 uint64_t gsi_node_now(void) { return clock_of(CLOCK_MONOTONIC); }
 uint64_t gsi_node_wall_ns(void) { return clock_of(CLOCK_REALTIME); }
 int64_t gsi_node_wall_s(void) { return (int64_t)(gsi_node_wall_ns() / SECOND); }
+
+void gsi_node_wake(struct node *n)
+{
+    static const uint64_t one = 1;
+    (void)!write(n->wake, &one, sizeof one); /* full: it is awake */
+}
 
 /* ---- commands ---- */
 
@@ -56,9 +63,9 @@ int gsi_node_call(struct node *n, struct command *c, int timeout_ms)
     *n->commands_last = c;
     n->commands_last = &c->next;
     pthread_mutex_unlock(&n->lock);
-    int e = gs_post(n->mailbox, 0, NULL, 0);
+    gsi_node_wake(n);
     pthread_mutex_lock(&n->lock);
-    while (c->running || (e == 0 && !c->done && !late && !n->stopping))
+    while (c->running || (!c->done && !late && !n->stopping))
         if (c->running)
             pthread_cond_wait(&n->changed, &n->lock);
         else
@@ -69,7 +76,7 @@ int gsi_node_call(struct node *n, struct command *c, int timeout_ms)
         n->commands_last = &n->commands;
         while (*n->commands_last)
             n->commands_last = &(*n->commands_last)->next;
-        c->result = e < 0 ? e : n->stopping ? GS_EABORTED : GS_ETIMEOUT;
+        c->result = n->stopping ? GS_EABORTED : GS_ETIMEOUT;
     }
     pthread_mutex_unlock(&n->lock);
     return c->result;
@@ -242,7 +249,7 @@ static uint64_t deadline(const struct node *n)
     return least(at, gsi_outside_deadline(n));
 }
 
-enum { FDS = 5 };
+enum { FDS = 6 };
 
 /* Packets that follow each other soon, as in a conversation of questions and answers, are met awake: to wake up takes longer than
  * they do. Where they do not follow, nobody is kept awake. */
@@ -274,6 +281,7 @@ static void wait_for(struct node *n, struct pollfd fds[FDS])
     fds[2] = (struct pollfd){.fd = gsi_link_fd(n->link, true), .events = POLLIN};
     fds[3] = (struct pollfd){.fd = gs_mailbox_fd(n->mailbox), .events = POLLIN};
     fds[4] = (struct pollfd){.fd = n->resolver ? gsi_resolver_fd(n->resolver) : -1, .events = POLLIN};
+    fds[5] = (struct pollfd){.fd = n->wake, .events = POLLIN};
     if (comes_soon(n, fds, at))
         return;
     uint64_t now = gsi_node_now(), left = at > now ? at - now : 0;
@@ -327,8 +335,10 @@ void *gsi_node_loop(void *node)
             take_messages(n, now);
         if (fds[4].revents)
             gsi_resolver_serve(n->resolver, n->map);
+        if (fds[5].revents)
+            (void)!read(n->wake, &(uint64_t){0}, sizeof(uint64_t));
         step(n, now);
-        if (!is_stopping(n)) /* the message that would wake us may have been taken above */
+        if (!is_stopping(n)) /* what would wake us may have been taken above */
             wait_for(n, fds);
     }
     leave(n);

@@ -452,13 +452,11 @@ int gsi_members_new_key(struct node *n, uint64_t now)
     for (size_t i = 0; i < t->buckets; i++)
         while (t->bucket[i])
             remove_peer(n, t->bucket[i], NULL, now);
-    gsi_relays_end(n);
-    gsi_node_free_plane(n);
     int e = gsi_node_make_plane(n);
     if (e == 0)
-        e = gsi_relays_init(n);
+        e = gsi_relays_renew(n, now);
     if (e == 0)
-        gsi_relays_map(n, now);
+        gsi_outside_tell(n, now);
     n->members.check_at = now;
     return e;
 }

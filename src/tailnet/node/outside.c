@@ -212,6 +212,12 @@ static void use_home(struct node *n, uint64_t now)
     gsi_session_update(n);
 }
 
+void gsi_outside_tell(struct node *n, uint64_t now)
+{
+    gsi_derp_policy_home(n->relays.policy, n->outside.report.home, now);
+    (void)make_list(n, now); /* the server knows it */
+}
+
 void gsi_outside_stun(struct node *n, const uint8_t *bytes, size_t len, uint64_t now)
 {
     (void)!gsi_netcheck_feed(n->outside.netcheck, bytes, len, now); /* anybody may send here: what we did not ask for is nothing */

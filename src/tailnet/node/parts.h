@@ -145,6 +145,8 @@ struct relays {
 };
 
 GS_MUST_USE int gsi_relays_init(struct node *n);
+/* The node key is another: all connections begin anew. -ENOMEM: the old ones stay. */
+GS_MUST_USE int gsi_relays_renew(struct node *n, uint64_t now);
 void gsi_relays_end(struct node *n);
 /* The map has other regions. */
 void gsi_relays_map(struct node *n, uint64_t now);
@@ -169,7 +171,8 @@ struct session {
     bool update_due, update_out;
     bool key_suspect;       /* the server did not take its pinned key for its own */
     bool logging_out;
-    uint64_t ask_at;        /* register or map again; 0: not */
+    uint64_t ask_at;        /* register or map again, no update before; 0: not */
+    uint64_t mapping_ns;    /* when the map stream was asked for */
     char followup[LOGIN_URL_MAX + 1];
     size_t out_at, out_n;   /* of out: made, and not taken by the stream */
     uint8_t out[NODE_OUT];
@@ -231,6 +234,8 @@ struct outside {
 GS_MUST_USE int gsi_outside_init(struct node *n);
 void gsi_outside_end(struct node *n);
 void gsi_outside_map(struct node *n, uint64_t now);
+/* Paths and relays were made anew: they hear what is known of us. */
+void gsi_outside_tell(struct node *n, uint64_t now);
 void gsi_outside_stun(struct node *n, const uint8_t *bytes, size_t len, uint64_t now);
 void gsi_outside_step(struct node *n, uint64_t now);
 uint64_t gsi_outside_deadline(const struct node *n);
@@ -324,6 +329,8 @@ struct node {
     pthread_mutex_t inside;        /* the namespace is not closed while it is held */
     struct namespace *ns;
 
+    int wake;                      /* an eventfd: needs no memory */
+
     /* The thread's. */
     pthread_t thread;
     gs_mailbox mailbox;
@@ -347,13 +354,15 @@ struct node {
     int followers;      /* that came soon after another, lately */
 };
 
+/* The node's thread looks again for what is there; any thread. */
+void gsi_node_wake(struct node *n);
 uint64_t gsi_node_now(void);
 int64_t gsi_node_wall_s(void);
 uint64_t gsi_node_wall_ns(void);
 
-/* Parts that depend on the node key: WireGuard, paths, plane. */
+/* Parts that depend on the node key: WireGuard, paths, plane, in the place of those that are there and have no peers; -ENOMEM: those
+ * stay. */
 GS_MUST_USE int gsi_node_make_plane(struct node *n);
-void gsi_node_free_plane(struct node *n);
 /* The keys as they are now go to disk. */
 GS_MUST_USE int gsi_node_write_keys(struct node *n);
 void *gsi_node_loop(void *node);

@@ -55,6 +55,17 @@ void gsi_relays_end(struct node *n)
     r->policy = NULL;
 }
 
+int gsi_relays_renew(struct node *n, uint64_t now)
+{
+    struct derp_policy *policy = gsi_derp_policy_new();
+    if (!policy)
+        return -ENOMEM;
+    gsi_relays_end(n);
+    n->relays.policy = policy;
+    gsi_relays_map(n, now);
+    return 0;
+}
+
 static struct relay_link *link_of(struct relays *r, uint32_t region)
 {
     for (int i = 0; i < RELAYS_MAX; i++)

@@ -7,6 +7,8 @@
 #include "tailnet/node/parts.h"
 
 #define DIAL_WITHIN (15 * SECOND)
+#define ANSWER_WITHIN (15 * SECOND)
+#define STEADY (10 * SECOND) /* a map stream that lasted so long was no failure */
 
 static void take(struct node *n, struct channel *c, const gs_msg *m, uint64_t now);
 
@@ -25,6 +27,7 @@ static void close_session(struct session *s)
     s->control = NULL;
     s->phase = SESSION_IDLE;
     s->out_at = s->out_n = 0;
+    s->ask_at = 0; /* the next connection asks all that is to be asked */
     s->mapping = s->update_out = s->heard = false;
 }
 
@@ -88,6 +91,7 @@ static int ask_map(struct node *n, bool stream, uint64_t now)
     if (!stream)
         return gsi_control_update(s->control, &r, now);
     s->serial++;
+    s->mapping_ns = now;
     s->heard = false;
     s->update_due = true;
     pthread_mutex_lock(&n->lock);
@@ -138,14 +142,14 @@ void gsi_session_lost(struct node *n, int error, const char *why, uint64_t now)
 {
     struct session *s = &n->session;
     char text[DETAIL_MAX];
-    bool was_mapping = s->mapping;
+    bool at_once = s->mapping && s->heard;
     if (s->phase == SESSION_CONTROL && error == -EACCES)
-        s->key_suspect = true;
+        at_once = s->key_suspect = true;
     snprintf(text, sizeof text, "control server %s: %s", n->config.control_url, why);
     close_session(s);
     gsi_netcheck_control(n->outside.netcheck, false);
     s->retry_at = now + gsi_backoff_next(&s->backoff);
-    if (s->key_suspect || was_mapping)
+    if (at_once && s->backoff.tries == 1) /* not all nodes in the same moment */
         s->retry_at = now + gsi_backoff_between(0, SECOND / 10);
     gsi_node_hindered(n, name_error(error, why), text);
     if (s->logging_out)
@@ -228,7 +232,6 @@ static void registered(struct node *n, bool approved, uint64_t now)
     struct session *s = &n->session;
     s->registered = true;
     s->followup[0] = 0;
-    s->backoff.tries = 0;
     if (s->rotating) {
         gsi_state_rotated(&n->keys);
         s->rotating = gsi_node_write_keys(n) < 0;
@@ -314,9 +317,9 @@ static void take_event(struct node *n, const struct control_event *ev, uint64_t 
     case CONTROL_LOGGED_IN: registered(n, true, now); break;
     case CONTROL_NEEDS_APPROVAL: registered(n, false, now); break;
     case CONTROL_NEEDS_LOGIN:
+        s->ask_at = now + (*s->followup ? gsi_backoff_next(&s->backoff) : 0); /* servers hold the answer back until somebody logs in: most do */
         snprintf(s->followup, sizeof s->followup, "%s", ev->text);
         gsi_node_login(n, ev->text);
-        s->ask_at = now;
         break;
     case CONTROL_KEY_EXPIRED: gsi_session_rotate(n, true, now); break;
     case CONTROL_NEEDS_SIGNATURE:
@@ -329,7 +332,8 @@ static void take_event(struct node *n, const struct control_event *ev, uint64_t 
         gsi_commands_done(n, gsi_run_logout, 0);
         break;
     case CONTROL_MAP:
-        s->backoff.tries = 0;
+        if (now - s->mapping_ns >= STEADY)
+            s->backoff.tries = 0;
         s->heard = true;
         gsi_members_message(n, ev->message, now);
         break;
@@ -378,7 +382,7 @@ static void take(struct node *n, struct channel *c, const gs_msg *m, uint64_t no
             gsi_session_lost(n, m->error, gsi_channel_why(m->error), now);
             return;
         }
-        s->retry_at = UINT64_MAX;
+        s->retry_at = s->phase == SESSION_KEY ? now + ANSWER_WITHIN : UINT64_MAX; /* control has times of its own */
         if (s->phase == SESSION_KEY && !(s->asking = gsi_server_key_new(&n->config.url, CAPABILITY_VERSION)))
             gsi_session_lost(n, -ENOMEM, gs_error_text(-ENOMEM), now);
         else if (s->phase == SESSION_KEY)
@@ -441,9 +445,9 @@ void gsi_session_step(struct node *n, uint64_t now)
         if (s->phase == SESSION_IDLE)
             begin(n, now);
         else if (s->control)
-            gsi_session_pause(n, 0, now); /* going away */
+            gsi_session_pause(n, gsi_backoff_next(&s->backoff), now); /* going away */
         else
-            gsi_session_lost(n, GS_ETIMEOUT, "no connection within 15 s", now);
+            gsi_session_lost(n, GS_ETIMEOUT, s->asking ? "no answer within 15 s" : "no connection within 15 s", now);
     }
     if (!s->control)
         return;
@@ -454,7 +458,7 @@ void gsi_session_step(struct node *n, uint64_t now)
     }
     if (s->ask_at && now >= s->ask_at)
         ask_again(n, now);
-    if (s->control && s->heard && s->mapping && s->update_due && !s->update_out) {
+    if (s->control && s->heard && s->mapping && s->update_due && !s->update_out && !s->ask_at) { /* not before it may be asked again */
         int e = ask_map(n, false, now);
         s->update_due = e < 0;
         s->update_out = e == 0;
@@ -493,8 +497,9 @@ void gsi_run_logout(struct node *n, struct command *c, uint64_t now)
         return;
     }
     s->logging_out = true;
-    if (!s->control) {
-        s->retry_at = now;
+    if (!s->control) { /* the next connection asks */
+        if (s->phase == SESSION_IDLE)
+            s->retry_at = now;
         return;
     }
     int e = ask_register(n, true, now);

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -198,6 +199,13 @@ static bool has_cap(void *node, const struct ip *src, const char *capability)
     return m && gsi_map_node_has_cap(m, capability, strlen(capability), NULL);
 }
 
+static void free_plane(struct node *n)
+{
+    gsi_plane_free(n->plane);
+    gsi_wireguard_free(n->wireguard);
+    gsi_paths_free(n->paths);
+}
+
 int gsi_node_make_plane(struct node *n)
 {
     int e;
@@ -207,26 +215,23 @@ int gsi_node_make_plane(struct node *n)
     memcpy(wg.private_key, n->keys.node, KEY_LEN);
     memcpy(paths.disco_private, n->disco_private, KEY_LEN);
     memcpy(paths.node_public, n->node_public, KEY_LEN);
-    n->wireguard = gsi_wireguard_new(&wg, &e);
-    n->paths = gsi_paths_new(&paths);
+    struct wireguard *wireguard = gsi_wireguard_new(&wg, &e);
+    struct paths *ways = gsi_paths_new(&paths);
     gsi_wipe(&wg, sizeof wg);
     gsi_wipe(&paths, sizeof paths);
-    if (!n->wireguard || !n->paths)
-        return -ENOMEM;
-    n->plane = gsi_plane_new(&(struct plane_config){
-        .tun = gsi_namespace_tun(n->ns), .mtu = NAMESPACE_MTU, .link = n->link, .wireguard = n->wireguard, .routes = n->routes, .paths = n->paths,
+    struct plane *plane = !wireguard || !ways ? NULL : gsi_plane_new(&(struct plane_config){
+        .tun = gsi_namespace_tun(n->ns), .mtu = NAMESPACE_MTU, .link = n->link, .wireguard = wireguard, .routes = n->routes, .paths = ways,
         .filter = n->filter, .arg = n, .relay = leave_by_relay, .stun = take_stun, .rejected = take_reject});
-    return n->plane ? 0 : -ENOMEM;
-}
-
-void gsi_node_free_plane(struct node *n)
-{
-    gsi_plane_free(n->plane);
-    gsi_wireguard_free(n->wireguard);
-    gsi_paths_free(n->paths);
-    n->plane = NULL;
-    n->wireguard = NULL;
-    n->paths = NULL;
+    if (!plane) {
+        gsi_wireguard_free(wireguard);
+        gsi_paths_free(ways);
+        return -ENOMEM;
+    }
+    free_plane(n);
+    n->plane = plane;
+    n->wireguard = wireguard;
+    n->paths = ways;
+    return 0;
 }
 
 /* The addresses of the tailnet lead into the TUN; what else peers carry is added with them. */
@@ -247,6 +252,8 @@ static int make_inside(struct node *n)
 
 static int make_parts(struct node *n)
 {
+    if ((n->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
+        return gs_fail(-errno, "no descriptor for the node");
     n->map = gsi_netmap_new();
     n->routes = gsi_routes_new(0);
     if (!n->map || !n->routes)
@@ -276,8 +283,7 @@ void gsi_node_free(struct node *n)
     gsi_relays_end(n);
     if (n->mailbox.id)
         gs_mailbox_free(n->mailbox);
-    if (n->plane || n->wireguard || n->paths)
-        gsi_node_free_plane(n);
+    free_plane(n);
     gsi_members_end(n);
     gsi_outside_end(n);
     gsi_filter_free(n->filter);
@@ -288,12 +294,12 @@ void gsi_node_free(struct node *n)
     gsi_netmap_free(n->map);
     gsi_store_close(n->store);
     free_config(&n->config);
-    gsi_state_wipe(&n->keys);
-    gsi_wipe(n->disco_private, KEY_LEN);
+    if (n->wake >= 0)
+        close(n->wake);
     pthread_cond_destroy(&n->changed);
     pthread_mutex_destroy(&n->lock);
     pthread_mutex_destroy(&n->inside);
-    OPENSSL_free(n);
+    OPENSSL_clear_free(n, sizeof *n); /* keys, and URLs that let somebody in */
 }
 
 /* ---- start, stop ---- */
@@ -338,6 +344,7 @@ int gsi_node_start(gs_tailnet *out, const gs_tailnet_config *config)
     n->members.ready_last = &n->members.ready;
     gsi_worker_init(n, &n->reader);
     gsi_worker_init(n, &n->finder);
+    n->wake = -1;
     n->holders = 1;
     n->pid = getpid();
     int e = prepare(n, config);
@@ -408,7 +415,7 @@ int gs_tailnet_stop(gs_tailnet h, int timeout_ms)
     n->stopping = true;
     pthread_cond_broadcast(&n->changed);
     pthread_mutex_unlock(&n->lock);
-    (void)!gs_post(n->mailbox, 0, NULL, 0);
+    gsi_node_wake(n);
     pthread_join(n->thread, NULL);
     gsi_node_release(n); /* ours, */
     gsi_node_release(n); /* and the handle's */

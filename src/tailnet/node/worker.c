@@ -20,7 +20,7 @@ static void *work(void *arg)
         *w->finished_last = j;
         w->finished_last = &j->next;
         pthread_mutex_unlock(&n->lock);
-        (void)!gs_post(n->mailbox, 0, NULL, 0);
+        gsi_node_wake(n);
         pthread_mutex_lock(&n->lock);
     }
     w->running = false;
