@@ -397,6 +397,20 @@ static int dial_many(const command *c, answer *a, gs_tailnet id)
     return m.next < m.n ? GS_ETIMEOUT : 0;
 }
 
+/* park: `n` connections that stay open and idle as long as this program runs. */
+static int dial_parked(const command *c, gs_tailnet id)
+{
+    char address[256];
+    const char *to = command_text(c, "to");
+    gs_stream s;
+    int e = 0;
+    snprintf(address, sizeof address, "tailnet://%s", to ? to : "");
+    gs_opt opts[] = {{.name = GS_OPT_TAILNET_NODE, .v.i = (int64_t)id.id}, {.name = GS_OPT_END}};
+    for (int64_t i = 0; i < command_number(c, "n", 1) && e == 0; i++)
+        e = gs_stream_connect(&s, address, opts, GS_NO_MAILBOX, command_left_ms(c));
+    return e;
+}
+
 /* dial {node, to, mode, bytes, ms, pause_ms, n, parallel} */
 int peer_dial(const command *c, answer *a)
 {
@@ -407,6 +421,8 @@ int peer_dial(const command *c, answer *a)
         return e;
     if (mode && !strcmp(mode, "many"))
         return dial_many(c, a, n.id);
+    if (mode && !strcmp(mode, "park"))
+        return dial_parked(c, n.id);
     for (size_t i = 0; mode && i < sizeof uses / sizeof *uses; i++)
         if (!strcmp(uses[i].mode, mode))
             return dial_once(c, a, n.id, uses[i].use);

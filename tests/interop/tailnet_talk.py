@@ -277,5 +277,7 @@ class Peer(Steered):
 
 
 def need_peer():
+    if not os.path.exists('/dev/net/tun'):
+        skip('no /dev/net/tun here, so no tailnet node can run')
     if not os.path.exists(PEER):
         skip(f'{PEER} is not there: this build has no tailnet (needs libsodium, libzstd, libnghttp2)')
