@@ -144,8 +144,9 @@ void gsi_node_state(struct node *n, gs_tailnet_state state)
     if (new)
         n->state = state;
     if (new && state == GS_TAILNET_RUNNING) {
-        n->error = 0;
-        n->detail[0] = n->login_url[0] = 0;
+        n->login_url[0] = 0;
+        if (n->error != GS_ELOCKED) /* told before, of this very map */
+            n->error = n->detail[0] = 0;
     }
     pthread_cond_broadcast(&n->changed);
     pthread_mutex_unlock(&n->lock);
@@ -159,6 +160,7 @@ void gsi_node_hindered(struct node *n, int error, const char *detail)
     if (n->state != GS_TAILNET_FAILED) {
         n->error = error;
         snprintf(n->detail, sizeof n->detail, "%s", error ? detail : "");
+        pthread_cond_broadcast(&n->changed);
     }
     pthread_mutex_unlock(&n->lock);
 }
@@ -325,6 +327,7 @@ void *gsi_node_loop(void *node)
         if (fds[0].revents && !gsi_plane_from_tun(n->plane, now)) {
             n->tun_gone = true;
             gsi_node_fail(n, -ENETDOWN, "the private network is gone: its helper process was killed");
+            gsi_conns_reset(n, -ENETDOWN); /* nothing would ever come */
         }
         for (int v6 = 0; v6 < 2; v6++)
             if (fds[1 + v6].revents)

@@ -123,6 +123,9 @@ static void remove_peer(struct node *n, struct peer *p, const struct map_node *m
     OPENSSL_free(p);
 }
 
+/* Also who could not be told from others: its connections would not end with it. */
+static bool is_jailed(const struct peer *p, const struct map_node *m) { return m->jailed || m->unsigned_peer_api_only || !p->plane.identity; }
+
 static void add_peer(struct node *n, const struct map_node *m, uint64_t now)
 {
     struct peers *t = &n->members.peers;
@@ -134,8 +137,8 @@ static void add_peer(struct node *n, const struct map_node *m, uint64_t now)
     memcpy(p->key, m->key, KEY_LEN);
     p->id = m->id;
     p->plane.key = p->key;
-    p->plane.jailed = m->jailed || m->unsigned_peer_api_only;
     p->plane.identity = gsi_identity_new(n, m->key, now);
+    p->plane.jailed = is_jailed(p, m);
     struct peer **to = &t->bucket[bucket_of(t, p->key)];
     p->next = *to;
     *to = p;
@@ -154,7 +157,7 @@ static void change_peer(struct node *n, struct peer *p, const struct map_node *b
     }
     if (changed & MAP_CHANGED_ADDRESSES)
         gsi_identity_reset(n, p->plane.identity); /* its connections are of the old address */
-    p->plane.jailed = m->jailed || m->unsigned_peer_api_only;
+    p->plane.jailed = is_jailed(p, m);
     gsi_identity_changed(n, p->plane.identity);
     if (set_path(n, p, m, now) < 0)
         gsi_node_event(n, GS_TAILNET_HEALTH, "no memory for the paths to %s", m->name);
@@ -193,6 +196,8 @@ static void check_peers(struct node *n, uint64_t now)
             remove_peer(n, p, m, now);
         else if (!p && usable)
             add_peer(n, m, now);
+        else if (p && !p->plane.identity && (p->plane.identity = gsi_identity_new(n, m->key, now)))
+            p->plane.jailed = is_jailed(p, m);
     }
 }
 
@@ -206,28 +211,37 @@ static bool in_list(const struct prefix *list, uint32_t n, const struct prefix *
     return false;
 }
 
-static void set_addresses(struct node *n)
+/* False: some are missing. */
+static bool set_addresses(struct node *n)
 {
     struct members *m = &n->members;
     const struct map_node *self = gsi_netmap_self(n->map);
     struct prefix *list = self->addresses_n ? OPENSSL_malloc(self->addresses_n * sizeof *list) : NULL;
+    uint32_t count = 0;
+    bool all = true;
     if (self->addresses_n && !list)
-        return;
+        return false;
     for (uint32_t i = 0; i < m->addresses_n; i++)
         if (!in_list(self->addresses, self->addresses_n, &m->addresses[i]))
             (void)!gsi_namespace_address(n->ns, &m->addresses[i], false);
     for (uint32_t i = 0; i < self->addresses_n; i++) {
-        list[i] = self->addresses[i];
-        int e = in_list(m->addresses, m->addresses_n, &list[i]) ? 0 : gsi_namespace_address(n->ns, &list[i], true);
-        if (e < 0 && gsi_ip_is_v4(&list[i].ip))
+        const struct prefix *own = &self->addresses[i];
+        int e = in_list(m->addresses, m->addresses_n, own) ? 0 : gsi_namespace_address(n->ns, own, true);
+        if (e == 0)
+            list[count++] = *own;
+        else if (gsi_ip_is_v4(&own->ip)) { /* without IPv6 a node is one, too */
             gsi_node_hindered(n, e, gsi_channel_why(e));
+            all = false;
+        }
     }
     OPENSSL_free(m->addresses);
     m->addresses = list;
-    m->addresses_n = self->addresses_n;
+    m->addresses_n = count;
+    return all;
 }
 
-static void compile_filter(struct node *n)
+/* False: no memory. The last one stays. */
+static bool compile_filter(struct node *n)
 {
     const struct map_node *self = gsi_netmap_self(n->map);
     struct filter_list lists[LISTS], *all = lists;
@@ -235,7 +249,7 @@ static void compile_filter(struct node *n)
     struct rules *rules = NULL;
     if (count > LISTS) {
         if (!(all = OPENSSL_malloc(count * sizeof *all)))
-            return;
+            return false;
         (void)gsi_netmap_filter(n->map, all, count);
     }
     int e = gsi_netmap_has_filter(n->map) ? gsi_rules_compile(self->addresses, self->addresses_n, all, count, &rules, NULL) : -ENODATA;
@@ -246,6 +260,7 @@ static void compile_filter(struct node *n)
     if (all != lists)
         OPENSSL_free(all);
     gsi_identity_changed(n, 0);
+    return e != -ENOMEM;
 }
 
 static void name_ourselves(struct node *n)
@@ -261,28 +276,34 @@ static void finish(struct node *n, uint64_t now)
     struct members *m = &n->members;
     if (!gsi_netmap_self(n->map))
         return;
-    if (m->self_due) {
-        set_addresses(n);
+    bool self_new = m->self_due;
+    if (self_new) {
         name_ourselves(n);
+        m->self_due = !set_addresses(n);
     }
-    if (m->filter_due || m->self_due)
-        compile_filter(n);
+    if (m->filter_due || self_new)
+        m->filter_due = !compile_filter(n);
+    if ((m->self_due || m->filter_due) && m->check_at > now + SECOND) /* once more */
+        m->check_at = now + SECOND;
     if (m->derp_due) {
         gsi_relays_map(n, now);
         gsi_outside_map(n, now);
     }
-    m->self_due = m->filter_due = m->derp_due = false;
+    m->derp_due = false;
     pthread_mutex_lock(&n->lock);
     n->has_map = true;
     pthread_mutex_unlock(&n->lock);
     const struct map_node *self = gsi_netmap_self(n->map);
+    bool locked = gsi_netmap_is_locked(n->map);
+    if (locked)
+        gsi_node_hindered(n, GS_ELOCKED, "this tailnet uses Tailnet Lock, which gensock cannot verify: no peer is trusted");
     if (memcmp(self->key, n->node_public, KEY_LEN) == 0 && (self->expired || (self->key_expiry.s > 0 && self->key_expiry.s <= gsi_node_wall_s())))
         gsi_session_rotate(n, false, now);
     else if (!self->machine_authorized)
         gsi_node_state(n, GS_TAILNET_APPROVAL);
     else if (m->addresses_n && n->state != GS_TAILNET_LOGIN)
         gsi_node_state(n, GS_TAILNET_RUNNING);
-    if (n->state == GS_TAILNET_RUNNING && n->error == GS_ECONTROL)
+    if (!locked && n->state == GS_TAILNET_RUNNING && !m->self_due) /* a map has come, all of it was done */
         gsi_node_hindered(n, 0, "");
 }
 
@@ -304,11 +325,7 @@ static void take_map_event(struct node *n, const struct map_event *ev, uint64_t 
     case MAP_DERP: m->derp_due = true; break;
     case MAP_DNS: break; /* names are looked up in the map itself */
     case MAP_HEALTH: tell_health(n); break;
-    case MAP_TAILNET_LOCK:
-        if (gsi_netmap_is_locked(n->map))
-            gsi_node_hindered(n, GS_ELOCKED, "this tailnet uses Tailnet Lock, which gensock cannot verify: no peer is trusted");
-        m->check_at = now;
-        break;
+    case MAP_TAILNET_LOCK: m->check_at = now; break;
     case MAP_PEER: take_peer(n, ev, now); break;
     case MAP_PING:
         if (ev->noise && !*ev->types)
@@ -393,6 +410,7 @@ static void apply_next(struct node *n, uint64_t now)
     if (!(n->members.ready = r->job.next))
         n->members.ready_last = &n->members.ready;
     n->members.reading--;
+    n->members.reading_bytes -= r->len;
     r->update = NULL;
     if (r->serial != n->session.serial)
         gsi_map_update_free(u); /* of a stream that is over */
@@ -420,11 +438,18 @@ void gsi_members_message(struct node *n, gs_bytes json, uint64_t now)
         bad_map(n, -ENOMEM, &why, now);
         return;
     }
+    if ((n->members.reading_bytes += json.n) > READING_MAX) {
+        n->members.reading_bytes -= json.n;
+        OPENSSL_free(r);
+        gsi_session_lost(n, -EMSGSIZE, "more network maps at a time than can be worked on", now);
+        return;
+    }
     *r = (struct reading){.job = {.run = read_there, .done = have_read, .drop = drop_reading}, .serial = n->session.serial, .len = json.n};
     memcpy(r->json, json.p, json.n);
     int e = gsi_worker_give(n, &n->reader, &r->job);
     n->members.reading += e == 0;
     if (e < 0) {
+        n->members.reading_bytes -= json.n;
         drop_reading(&r->job);
         bad_map(n, e, &why, now);
     }
@@ -441,6 +466,8 @@ void gsi_members_step(struct node *n, uint64_t now)
     else if (!m->draining && now >= m->check_at) {
         m->check_at = now + CHECK_EACH;
         check_peers(n, now);
+        if (m->self_due || m->filter_due)
+            finish(n, now);
     }
 }
 

@@ -9,6 +9,7 @@
 
 #define LOOK_EACH (10 * SECOND)   /* at the interfaces */
 #define RESOLVE_EACH (600 * SECOND)
+#define RESOLVE_SOON (30 * SECOND) /* when it could not be tried */
 #define ACTIVE_FOR (45 * SECOND)
 enum { STUN_PORT = 3478, RESOLVE_MS = 2000 };
 
@@ -78,8 +79,12 @@ static void use_regions(struct node *n, const struct lookup *l, uint64_t now)
 
 static void looked_up(struct node *n, struct job *j, uint64_t now)
 {
-    n->outside.resolving = false;
-    use_regions(n, (struct lookup *)j, now);
+    struct outside *o = &n->outside;
+    o->resolving = false;
+    if (o->resolve_again) /* the map has other regions by now */
+        gsi_outside_map(n, now);
+    else
+        use_regions(n, (struct lookup *)j, now);
     drop_lookup(j);
 }
 
@@ -148,14 +153,19 @@ void gsi_outside_map(struct node *n, uint64_t now)
 {
     struct outside *o = &n->outside;
     struct lookup *l = read_map(n);
+    o->resolve_at = now + RESOLVE_SOON;
+    o->resolve_again = o->resolving;
     if (!l)
         return;
     use_regions(n, l, now); /* those with addresses at once */
     if (l->names_n && !o->resolving && gsi_worker_give(n, &n->finder, &l->job) == 0) {
         o->resolving = true;
         o->resolve_at = now + RESOLVE_EACH;
-    } else
-        drop_lookup(&l->job);
+        return;
+    }
+    if (!l->names_n)
+        o->resolve_at = 0;
+    drop_lookup(&l->job);
 }
 
 /* ---- endpoints ---- */

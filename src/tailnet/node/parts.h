@@ -33,6 +33,7 @@ enum {
     NODE_EVENTS = 256,         /* of the map that are worked on before packets have their turn */
     NODE_MESSAGES = 64,        /* of streams, likewise */
     NODE_INLINE = 32 * 1024,   /* bytes of a map message that are read at once; more are the worker's */
+    READING_MAX = 128 << 20,   /* bytes of map messages that wait to be read and applied: two of the greatest */
     NODE_OUT = 16 * 1024,
     RELAYS_MAX = 32,
     RELAY_WAITING = 16,        /* packets kept while a relay is being dialled */
@@ -200,6 +201,7 @@ struct members {
     uint32_t addresses_n;  /* given to the namespace */
     struct prefix *addresses;
     uint64_t check_at;     /* who may be talked to may change with time */
+    size_t reading_bytes;  /* of */
     int reading;           /* messages with the worker, and */
     struct job *ready, **ready_last; /* those that come back from it */
 };
@@ -228,7 +230,7 @@ struct outside {
     uint64_t resolve_at; /* the STUN servers' names again; 0: there are none */
     uint64_t active_ns;  /* the last packet of the tailnet */
     uint64_t packets;    /* until then */
-    bool resolving;
+    bool resolving, resolve_again;
 };
 
 GS_MUST_USE int gsi_outside_init(struct node *n);

@@ -137,7 +137,7 @@ static int begin_link(struct node *n, struct relay_link *l, const struct map_der
     struct dial to = dial_of(d);
     const struct map_derp_node *first = node_of(region, 0);
     if (strncmp(d->cert, CERT_PIN, strlen(CERT_PIN)) == 0)
-        snprintf(l->pin, sizeof l->pin, "%s", d->cert + strlen(CERT_PIN));
+        snprintf(l->pin, sizeof l->pin, "%s", d->cert[strlen(CERT_PIN)] ? d->cert + strlen(CERT_PIN) : "?"); /* "" pins nothing: none fits */
     if (to.port == RELAY_PORT)
         snprintf(l->host, sizeof l->host, "%.253s", d->host);
     else

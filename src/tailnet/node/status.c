@@ -28,7 +28,7 @@ static int up_now(struct node *n)
     if (n->stopping)
         return gs_fail(GS_EABORTED, "the node was stopped");
     switch (n->state) {
-    case GS_TAILNET_RUNNING: return 0;
+    case GS_TAILNET_RUNNING: return n->error == GS_ELOCKED ? gs_fail(n->error, "%s", n->detail) : 0;
     case GS_TAILNET_FAILED: return gs_fail(n->error, "%s", n->detail);
     case GS_TAILNET_LOGIN:
         if (n->login_told)
