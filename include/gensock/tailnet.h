@@ -94,7 +94,7 @@ GS_API GS_MUST_USE int gs_tailnet_up(gs_tailnet n, int timeout_ms);
 GS_API int gs_tailnet_stop(gs_tailnet n, int timeout_ms);
 
 /* Gives the node's key up at the control server; joining again needs a login. The node is GS_TAILNET_FAILED with GS_ELOGIN then. 0;
- * GS_ETIMEOUT; GS_EABORTED. */
+ * -ENOTCONN: it is not logged in; GS_ECONTROL; GS_ETIMEOUT; GS_EABORTED. */
 GS_API GS_MUST_USE int gs_tailnet_logout(gs_tailnet n, int timeout_ms);
 
 /* ---- looking around ---- */

@@ -328,8 +328,8 @@ static void take_map_event(struct node *n, const struct map_event *ev, uint64_t 
     case MAP_TAILNET_LOCK: m->check_at = now; break;
     case MAP_PEER: take_peer(n, ev, now); break;
     case MAP_PING:
-        if (ev->noise && !*ev->types)
-            gsi_session_ping(n, ev->text, now);
+        if (!*ev->types)
+            gsi_session_ping(n, ev->text, ev->noise, now);
         break;
     case MAP_BROWSE: gsi_node_event(n, GS_TAILNET_LOGIN_URL, "%s", ev->text); break;
     case MAP_SLEEP: gsi_session_pause(n, (uint64_t)(ev->seconds * 1e9), now); break;

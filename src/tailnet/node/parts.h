@@ -175,6 +175,9 @@ struct session {
     uint64_t ask_at;        /* register or map again, no update before; 0: not */
     uint64_t mapping_ns;    /* when the map stream was asked for */
     char followup[LOGIN_URL_MAX + 1];
+    struct channel ping;    /* the control server wants to be asked for something outside of the channel */
+    char ping_text[URL_PATH_MAX + URL_HOST_MAX + 64];
+    size_t ping_n;
     size_t out_at, out_n;   /* of out: made, and not taken by the stream */
     uint8_t out[NODE_OUT];
 };
@@ -185,7 +188,7 @@ void gsi_session_step(struct node *n, uint64_t now);
 uint64_t gsi_session_deadline(const struct node *n);
 /* Endpoints or the home have changed. */
 void gsi_session_update(struct node *n);
-void gsi_session_ping(struct node *n, const char *url, uint64_t now);
+void gsi_session_ping(struct node *n, const char *url, bool inside, uint64_t now);
 /* The map says to be quiet for a while, or is not to be understood. */
 void gsi_session_pause(struct node *n, uint64_t for_ns, uint64_t now);
 void gsi_session_lost(struct node *n, int error, const char *why, uint64_t now);

@@ -11,10 +11,12 @@
 #define STEADY (10 * SECOND) /* a map stream that lasted so long was no failure */
 
 static void take(struct node *n, struct channel *c, const gs_msg *m, uint64_t now);
+static void take_ping(struct node *n, struct channel *c, const gs_msg *m, uint64_t now);
 
 void gsi_session_init(struct node *n)
 {
     n->session.channel.take = take;
+    n->session.ping.take = take_ping;
     n->session.backoff = (struct backoff){.max_ns = BACKOFF_CONTROL_NS};
 }
 
@@ -31,7 +33,11 @@ static void close_session(struct session *s)
     s->mapping = s->update_out = s->heard = false;
 }
 
-void gsi_session_end(struct node *n) { close_session(&n->session); }
+void gsi_session_end(struct node *n)
+{
+    close_session(&n->session);
+    gsi_channel_close(&n->session.ping);
+}
 
 /* ---- what a node says of itself ---- */
 
@@ -154,6 +160,7 @@ void gsi_session_lost(struct node *n, int error, const char *why, uint64_t now)
     gsi_node_hindered(n, name_error(error, why), text);
     if (s->logging_out)
         gsi_commands_done(n, gsi_run_logout, GS_ECONTROL);
+    s->logging_out = false;
 }
 
 static void dial(struct node *n, enum session_phase phase, uint64_t now)
@@ -296,8 +303,10 @@ static void failed(struct node *n, const struct control_event *ev, uint64_t now)
         if (ev->status == 400 || ev->status == 404) /* the server has forgotten this node */
             s->registered = false;
     }
-    if (ev->request == CONTROL_LOGOUT)
+    if (ev->request == CONTROL_LOGOUT) {
+        s->logging_out = false;
         gsi_commands_done(n, gsi_run_logout, GS_ECONTROL);
+    }
     snprintf(text, sizeof text, "control server %s: %s%.*s%s", n->config.control_url, ev->status ? "answer " : "",
              ev->status ? 3 : 0, (char[]){(char)('0' + ev->status / 100 % 10), (char)('0' + ev->status / 10 % 10), (char)('0' + ev->status % 10), 0},
              ev->status ? "" : gs_error_text(ev->code));
@@ -327,7 +336,7 @@ static void take_event(struct node *n, const struct control_event *ev, uint64_t 
         break;
     case CONTROL_REJECTED: rejected(n, ev->text); break;
     case CONTROL_LOGGED_OUT:
-        s->registered = false;
+        s->registered = s->logging_out = false;
         gsi_node_fail(n, GS_ELOGIN, "logged out");
         gsi_commands_done(n, gsi_run_logout, 0);
         break;
@@ -437,7 +446,7 @@ void gsi_session_step(struct node *n, uint64_t now)
     struct session *s = &n->session;
     bool over = n->state == GS_TAILNET_FAILED && !s->logging_out;
     if (over) { /* of this thread's own doing */
-        if (s->phase != SESSION_IDLE && n->error != GS_ELOGIN)
+        if (s->phase != SESSION_IDLE)
             close_session(s);
         return;
     }
@@ -480,12 +489,30 @@ uint64_t gsi_session_deadline(const struct node *n)
 
 void gsi_session_update(struct node *n) { n->session.update_due = true; }
 
-void gsi_session_ping(struct node *n, const char *text, uint64_t now)
+static void take_ping(struct node *n, struct channel *c, const gs_msg *m, uint64_t now)
 {
+    const struct session *s = &n->session;
+    (void)now;
+    if (m->kind == GS_MSG_CONNECT && m->error == 0 && gs_stream_send(c->stream, s->ping_text, s->ping_n) == 0)
+        return;
+    gsi_channel_close(c); /* whatever the answer is, it is one */
+}
+
+void gsi_session_ping(struct node *n, const char *text, bool inside, uint64_t now)
+{
+    struct session *s = &n->session;
     struct url url;
-    if (n->session.control && gsi_url_ping(&n->config.url, text, strlen(text), &url) == 0 &&
-        gsi_control_ping(n->session.control, &url, now) == 0)
-        flush(n, now);
+    if (gsi_url_ping(&n->config.url, text, strlen(text), &url) < 0)
+        return; /* elsewhere: nobody is asked for the control server's sake */
+    if (inside) {
+        if (s->control && gsi_control_ping(s->control, &url, now) == 0)
+            flush(n, now);
+        return;
+    }
+    gsi_channel_close(&s->ping);
+    s->ping_n = gsi_url_head_request(&url, s->ping_text, sizeof s->ping_text);
+    if (s->ping_n && gsi_channel_dial(n, &s->ping, &(struct dial){.host = url.host, .port = url.port, .tls = url.tls}) < 0)
+        gsi_channel_close(&s->ping);
 }
 
 void gsi_run_logout(struct node *n, struct command *c, uint64_t now)
