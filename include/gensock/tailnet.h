@@ -62,7 +62,7 @@ typedef struct {
 typedef enum {
     GS_TAILNET_STATE = 1,   /* the body: the state's name */
     GS_TAILNET_LOGIN_URL,   /* the URL that a person must open */
-    GS_TAILNET_KEY_EXPIRY,  /* the node's key has run out, or will within a day: its time, RFC 3339 */
+    GS_TAILNET_KEY_EXPIRY,  /* the node's key will run out within a day: when, RFC 3339; or "expired" */
     GS_TAILNET_PEER,        /* a peer came, went, or changed: "+name", "-name", "=name" */
     GS_TAILNET_PATH,        /* "name relay 1", "name direct 192.0.2.1:41641", "name none" */
     GS_TAILNET_HEALTH,      /* a warning of the control server or of a relay, for people */

@@ -5,6 +5,7 @@ A file joins by being dropped into its folder; a comment `runner: tag, tag` in i
     tsan         runs in the ThreadSanitizer build too (storm programs always do)
     no-asan      not in the AddressSanitizer build
     all          only under --all
+    exact        a conformance program that is run under the profiles that lose nothing alone: it needs a world that stands
     timeout N    seconds instead of the suite's
     release      the program (a script) wants the release build's command instead of the sanitized one
     tree         a check that looks at sources only, and needs no build
@@ -127,7 +128,7 @@ class Plan:
                         continue
                     yield self.program(suite, name, 'asan', '+' + p, GS_FAULT=p + ':1')
                 for p in PROFILES_SURVIVE:
-                    if p in dry:
+                    if p in dry or 'exact' in tags:
                         continue
                     # A failed assertion leaves the test in the middle, with what it had opened.
                     quiet = SANITIZER_ENV['ASAN_OPTIONS'].replace('detect_leaks=1', 'detect_leaks=0')

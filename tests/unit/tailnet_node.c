@@ -192,9 +192,20 @@ static void a_node_is_the_same_after_a_restart(void **state)
     assert_refused(c, -EBADMSG, "damaged");
 }
 
+static bool has_another_key(gs_tailnet asked, const gs_addr *at, const uint8_t key[32])
+{
+    const gs_peer *who;
+    if (gs_tailnet_whois(asked, at, &who) < 0)
+        return false;
+    bool other = memcmp(who->node_key, key, 32) != 0;
+    gs_peer_free(who);
+    return other;
+}
+
 static void expire_and_come_back(bool relay_only)
 {
     gs_addr first, second;
+    const gs_peer *before;
     gs_tailnet_config ca = world_config(&world, "rota"), cb = world_config(&world, "watch");
     ca.relay_only = cb.relay_only = relay_only;
     gs_tailnet a = world_join_with(&ca), b = world_join_with(&cb);
@@ -205,14 +216,11 @@ static void expire_and_come_back(bool relay_only)
     world_says(pair[0], pair[1], "before");
     gs_stream_close(pair[0]);
     gs_stream_close(pair[1]);
+    assert_ok(gs_tailnet_whois(b, &first, &before));
     assert_ok(gs_lab_expire(world.lab, world_id(&world, "rota")));
-    int e = -1;
-    for (int i = 0; i < 100 && e < 0; i++) { /* the same node with a new key: reached again */
-        e = gs_stream_connect(&pair[0], "tailnet://rota:7", GS_OPTS(on_node(b)), GS_NO_MAILBOX, 2000);
-        usleep(100000);
-    }
-    assert_ok(e);
-    assert_ok(gs_stream_accept(l, &pair[1], GS_NO_MAILBOX, WAIT, NULL));
+    assert_until(has_another_key(b, &first, before->node_key), WAIT);
+    gs_peer_free(before);
+    world_pair(b, "tailnet://rota:7", l, pair); /* the same node */
     world_says(pair[0], pair[1], "after");
     assert_ok(gs_tailnet_resolve(a, "rota", &second, 1));
     assert_true(gs_addr_equal(&first, &second));
@@ -291,6 +299,22 @@ static void events_tell_what_happens(void **state)
     gs_mailbox_free(mb);
 }
 
+static void the_end_of_a_key_is_told_a_day_ahead(void **state)
+{
+    (void)state;
+    struct world brief;
+    gs_mailbox mb;
+    world_begin(&brief, (gs_lab_config){.key_life_s = 3600});
+    assert_ok(gs_mailbox_new(&mb));
+    gs_tailnet_config c = world_config(&brief, "aging");
+    c.events = mb;
+    gs_tailnet n = world_join_with(&c);
+    assert_true(event_comes(mb, n, GS_TAILNET_KEY_EXPIRY, "20"));
+    gs_tailnet_stop(n, 1000);
+    gs_mailbox_free(mb);
+    gs_lab_stop(brief.lab);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_wrong_configuration_is_told),
     cmocka_unit_test(handles_die_with_the_node),
@@ -304,6 +328,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(an_ephemeral_node_says_good_bye),
     cmocka_unit_test(logging_out_is_for_good),
     cmocka_unit_test(events_tell_what_happens),
+    cmocka_unit_test(the_end_of_a_key_is_told_a_day_ahead),
     cmocka_unit_test(all_of_it_works_as_nobody),
 };
 

@@ -319,9 +319,7 @@ static void connections_of_who_is_removed_are_reset(void **state)
     gs_tailnet gone = world_join(&world, "gone");
     gs_stream l = world_listen(b, "tailnet://:7"), pair[2], waits, s;
     assert_until(world_knows(gone, "beta"), WAIT);
-    for (int e = -1; e < 0;) /* until beta knows who calls */
-        if ((e = gs_stream_connect(&pair[0], "tailnet://beta:7", GS_OPTS(on_node(gone)), GS_NO_MAILBOX, 2000)) == 0)
-            assert_ok(gs_stream_accept(l, &pair[1], GS_NO_MAILBOX, WAIT, NULL));
+    world_pair(gone, "tailnet://beta:7", l, pair);
     world_says(pair[0], pair[1], "here");
     assert_ok(gs_stream_setopts(pair[1], GS_OPTS(GS_INT(SHOW_ECONNRESET, true))));
     assert_ok(world_connect(gone, "tailnet://beta:7", &waits)); /* nobody accepts it */

@@ -27,6 +27,7 @@ static struct {
         uint32_t times;
         int users;
         struct lab *lab; /* NULL: free, or ending */
+        pid_t pid;       /* whose it is: a child of fork has no lab */
         bool taken;
     } slots[LABS_MAX];
 } table = {.mutex = PTHREAD_MUTEX_INITIALIZER, .unused = PTHREAD_COND_INITIALIZER};
@@ -286,6 +287,8 @@ static int begin(struct lab *l, const gs_lab_config *config)
     return e ? e : start_thread(l);
 }
 
+static void stop_all(void);
+
 int gs_lab_start(gs_lab *out, const gs_lab_config *config)
 {
     if (!out || !config)
@@ -308,8 +311,10 @@ int gs_lab_start(gs_lab *out, const gs_lab_config *config)
     pthread_mutex_lock(&table.mutex);
     uint32_t times = ++table.slots[slot].times;
     table.slots[slot].lab = l;
+    table.slots[slot].pid = getpid();
     pthread_mutex_unlock(&table.mutex);
     out->id = LAB_KIND | (uint64_t)times << 8 | (uint64_t)slot;
+    (void)atexit(stop_all); /* each time: handlers run in reverse order, and transports may have come since */
     return 0;
 }
 
@@ -335,6 +340,18 @@ int gs_lab_stop(gs_lab lab)
     end(l);
     release(slot);
     return 0;
+}
+
+/* At exit, before what they stand on ends. */
+static void stop_all(void)
+{
+    for (int i = 0; i < LABS_MAX; i++) {
+        pthread_mutex_lock(&table.mutex);
+        gs_lab lab = {table.slots[i].lab && table.slots[i].pid == getpid() ? LAB_KIND | (uint64_t)table.slots[i].times << 8 | (uint64_t)i : 0};
+        pthread_mutex_unlock(&table.mutex);
+        if (lab.id)
+            gs_lab_stop(lab);
+    }
 }
 
 /* ---- asking ---- */

@@ -50,6 +50,18 @@ bool gsi_node_withdraw(struct node *n)
     return was;
 }
 
+void gsi_nodes_end(void)
+{
+    for (;;) {
+        pthread_mutex_lock(&table_lock);
+        gs_tailnet first = {running && order[0]->pid == getpid() ? order[0]->id : 0};
+        pthread_mutex_unlock(&table_lock);
+        if (!first.id)
+            return;
+        gs_tailnet_stop(first, 0);
+    }
+}
+
 int gsi_node_of(gs_tailnet handle, struct node **out)
 {
     uint64_t place = handle.id & ((1u << PLACE_BITS) - 1);

@@ -2,11 +2,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "tailnet/node/parts.h"
 
 #define CHECK_EACH (30 * SECOND)
-enum { BUCKETS_FIRST = 64, LISTS = 64 };
+enum { BUCKETS_FIRST = 64, LISTS = 64, DAY_S = 24 * 60 * 60 };
 
 /* ---- the table of peers, by key ---- */
 
@@ -270,6 +271,20 @@ static void name_ourselves(struct node *n)
         (void)!gsi_node_write_keys(n); /* only a name: the keys are there */
 }
 
+/* A day ahead, once for each time. */
+static void tell_expiry(struct node *n)
+{
+    const struct map_node *self = gsi_netmap_self(n->map);
+    int64_t at = self ? self->key_expiry.s : 0;
+    char text[32];
+    struct tm tm;
+    if (at <= 0 || at == n->members.expiry_told || at - gsi_node_wall_s() > DAY_S)
+        return;
+    n->members.expiry_told = at;
+    if (gmtime_r(&(time_t){(time_t)at}, &tm) && strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm))
+        gsi_node_event(n, GS_TAILNET_KEY_EXPIRY, "%s", text);
+}
+
 /* Everything that the map's events asked for is done at once, behind the last of them. */
 static void finish(struct node *n, uint64_t now)
 {
@@ -290,6 +305,7 @@ static void finish(struct node *n, uint64_t now)
         gsi_outside_map(n, now);
     }
     m->derp_due = false;
+    tell_expiry(n);
     pthread_mutex_lock(&n->lock);
     n->has_map = true;
     pthread_mutex_unlock(&n->lock);
@@ -465,6 +481,7 @@ void gsi_members_step(struct node *n, uint64_t now)
         apply_next(n, now);
     else if (!m->draining && now >= m->check_at) {
         m->check_at = now + CHECK_EACH;
+        tell_expiry(n);
         check_peers(n, now);
         if (m->self_due || m->filter_due)
             finish(n, now);

@@ -141,6 +141,7 @@ struct probe { /* GET /derp/latency-check, where UDP is blocked */
 
 struct relays {
     struct derp_policy *policy;
+    char trouble[DETAIL_MAX]; /* with the home relay; "": none */
     struct relay_link link[RELAYS_MAX];
     struct probe probe[RELAYS_MAX];
 };
@@ -170,6 +171,7 @@ struct session {
     uint32_t serial;        /* of the map stream */
     bool registered, rotating, mapping, heard; /* heard: a map message of this stream */
     bool update_due, update_out;
+    bool removed;           /* the server knew this node once and does no more */
     bool key_suspect;       /* the server did not take its pinned key for its own */
     bool logging_out;
     uint64_t ask_at;        /* register or map again, no update before; 0: not */
@@ -204,6 +206,7 @@ struct members {
     uint32_t addresses_n;  /* given to the namespace */
     struct prefix *addresses;
     uint64_t check_at;     /* who may be talked to may change with time */
+    int64_t expiry_told;   /* of our key: the time of which an event told */
     size_t reading_bytes;  /* of */
     int reading;           /* messages with the worker, and */
     struct job *ready, **ready_last; /* those that come back from it */
@@ -293,6 +296,8 @@ void gsi_command_done(struct node *n, struct command *c, int result);
 
 /* Its handle; the handle is its first holder. GS_ESYSLIMIT. */
 GS_MUST_USE int gsi_node_publish(struct node *n);
+/* Stops all that run: at exit, before what they stand on ends. A child of fork has none. */
+void gsi_nodes_end(void);
 /* Once: true; the caller then has the handle's hold. */
 bool gsi_node_withdraw(struct node *n);
 

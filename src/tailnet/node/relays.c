@@ -79,6 +79,8 @@ static void lost(struct node *n, struct relay_link *l, const char *why, uint64_t
     uint64_t attempt = l->attempt;
     bool home = l->preferred;
     gsi_node_event(n, GS_TAILNET_HEALTH, "relay %u (%s): %s", l->region, l->host, why);
+    if (home)
+        snprintf(n->relays.trouble, sizeof n->relays.trouble, "the home relay, region %u (%.200s): %.80s", l->region, l->host, why);
     close_link(l);
     gsi_derp_policy_failed(n->relays.policy, attempt, now);
     if (home)
@@ -238,6 +240,8 @@ void gsi_relays_send(struct node *n, uint32_t region, const uint8_t key[KEY_LEN]
 static void connected(struct node *n, struct relay_link *l, uint64_t now)
 {
     l->connected = true;
+    if (l->preferred)
+        n->relays.trouble[0] = 0;
     gsi_derp_policy_connected(n->relays.policy, l->attempt, now);
     for (int i = 0; i < l->waiting_n; i++) {
         struct relay_packet *w = &l->waiting[i];

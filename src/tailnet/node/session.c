@@ -84,7 +84,7 @@ static int ask_register(struct node *n, bool logout, uint64_t now)
     if (*s->followup)
         r.followup = s->followup;
     else
-        r.auth_key = n->config.auth_key;
+        r.auth_key = s->removed ? NULL : n->config.auth_key; /* an admin who removes a node does not want it back */
     return gsi_control_register(s->control, &r, now);
 }
 
@@ -238,6 +238,7 @@ static void registered(struct node *n, bool approved, uint64_t now)
 {
     struct session *s = &n->session;
     s->registered = true;
+    s->removed = false;
     s->followup[0] = 0;
     if (s->rotating) {
         gsi_state_rotated(&n->keys);
@@ -300,8 +301,11 @@ static void failed(struct node *n, const struct control_event *ev, uint64_t now)
         return;
     if (ev->request == CONTROL_MAP_STREAM) {
         s->mapping = false;
-        if (ev->status == 400 || ev->status == 404) /* the server has forgotten this node */
+        if (ev->status == 400 || ev->status == 404) { /* the server has forgotten this node */
             s->registered = false;
+            s->removed = true;
+            gsi_node_state(n, GS_TAILNET_STARTING);
+        }
     }
     if (ev->request == CONTROL_LOGOUT) {
         s->logging_out = false;

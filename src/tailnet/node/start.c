@@ -5,6 +5,7 @@
 #include <linux/netlink.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -360,6 +361,7 @@ int gsi_node_start(gs_tailnet *out, const gs_tailnet_config *config)
         gsi_node_release(n);
         return e;
     }
+    (void)atexit(gsi_nodes_end); /* each time: handlers run in reverse order, and transports may have come since */
     *out = (gs_tailnet){n->id};
     return 0;
 }
