@@ -56,7 +56,7 @@ def tags_of(path):
         word, _, value = tag.strip().partition(' ')
         if word:
             tags[word] = value.strip() or True
-    unknown = set(tags) - {'serial', 'tsan', 'no-asan', 'all', 'timeout', 'release', 'tree', 'memory'}
+    unknown = set(tags) - {'serial', 'tsan', 'no-asan', 'all', 'timeout', 'release', 'tree', 'memory', 'exact'}
     if unknown:
         raise SystemExit(f'{path}: unknown runner tag: {", ".join(sorted(unknown))}')
     return tags
