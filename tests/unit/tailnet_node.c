@@ -315,6 +315,18 @@ static void the_end_of_a_key_is_told_a_day_ahead(void **state)
     gs_lab_stop(brief.lab);
 }
 
+static void who_was_removed_does_not_come_back_by_its_key(void **state)
+{
+    (void)state;
+    gs_tailnet n = world_join(&world, "removed");
+    assert_ok(gs_lab_remove(world.lab, world_id(&world, "removed")));
+    assert_until(world_state(n) == GS_TAILNET_LOGIN, WAIT);
+    assert_code(gs_tailnet_up(n, WAIT), GS_ELOGIN);
+    assert_ok(gs_lab_approve(world.lab, gs_error_detail(GS_ELOGIN), NULL));
+    assert_ok(gs_tailnet_up(n, WAIT));
+    gs_tailnet_stop(n, 1000);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_wrong_configuration_is_told),
     cmocka_unit_test(handles_die_with_the_node),
@@ -328,6 +340,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(an_ephemeral_node_says_good_bye),
     cmocka_unit_test(logging_out_is_for_good),
     cmocka_unit_test(events_tell_what_happens),
+    cmocka_unit_test(who_was_removed_does_not_come_back_by_its_key),
     cmocka_unit_test(the_end_of_a_key_is_told_a_day_ahead),
     cmocka_unit_test(all_of_it_works_as_nobody),
 };
