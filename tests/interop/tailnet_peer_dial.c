@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TOLD_MAX = 16, PINGS = 4000, WARM = 200, RESEND_MS = 500 };
+enum { TOLD_MAX = 16, PINGS = 4000, WARM = 200, PINGS_MAX = 20000, RESEND_MS = 500 };
 
 hash *hash_new(void)
 {
@@ -270,26 +270,55 @@ static int by_size(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* pingpong: 64 bytes there and back, again and again; the median. */
+static void sleep_until(double when)
+{
+    struct timespec t = {.tv_sec = (time_t)when, .tv_nsec = (long)((when - (double)(time_t)when) * 1e9)};
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
+}
+
+/* pingpong: 64 bytes there and back, again and again, as fast as they come; or for `ms`, one each millisecond. */
 static int use_pingpong(gs_stream s, const command *c, answer *a)
 {
-    static double took[PINGS];
+    static double took[PINGS_MAX];
     static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER; /* of took */
     char msg[64] = "x", back[64];
-    int e = gs_stream_send(s, "p", 1);
+    int64_t ms = command_number(c, "ms", 0);
+    int e = gs_stream_send(s, "p", 1), n = 0;
+    double due = seconds(), end = due + (double)ms / 1000;
     pthread_mutex_lock(&one);
-    for (int i = 0; i < PINGS + WARM && e == 0; i++) {
+    for (int i = 0; e == 0 && n < PINGS_MAX && (ms ? due < end : i < PINGS + WARM); i++) {
+        if (ms)
+            sleep_until(due += 0.001);
         double began = seconds();
-        ssize_t n = 0;
-        if ((e = gs_stream_send(s, msg, 64)) == 0 && (n = gs_stream_recv(s, back, 64, 64, command_left_ms(c))) != 64)
-            e = n < 0 ? (int)n : MISMATCH;
+        ssize_t got = 0;
+        if ((e = gs_stream_send(s, msg, 64)) == 0 && (got = gs_stream_recv(s, back, 64, 64, command_left_ms(c))) != 64)
+            e = got < 0 ? (int)got : MISMATCH;
+        double now = seconds();
         if (i >= WARM)
-            took[i - WARM] = seconds() - began;
+            took[n++] = now - began;
+        if (now - due > 0.001)
+            due = now; /* what was late is not made good */
     }
-    qsort(took, PINGS, sizeof *took, by_size);
-    put_real(a, "p50_us", took[PINGS / 2] * 1e6);
+    if (e == 0 && n == 0)
+        e = answer_fail(a, GS_EBADARG, "%lld ms are too few", (long long)ms);
+    if (e == 0) {
+        qsort(took, (size_t)n, sizeof *took, by_size);
+        put_real(a, "p50_us", took[n / 2] * 1e6);
+        put_real(a, "p99_us", took[n * 99 / 100] * 1e6);
+        put_real(a, "max_us", took[n - 1] * 1e6);
+    }
     pthread_mutex_unlock(&one);
     return e;
+}
+
+/* One of idle: used for one byte, then kept as long as the process lives. */
+static int use_idle(gs_stream s, const command *c, answer *a)
+{
+    char b = 'i';
+    (void)a;
+    int e = gs_stream_send(s, &b, 1);
+    ssize_t n = e < 0 ? e : gs_stream_recv(s, &b, 1, 1, command_left_ms(c));
+    return n < 0 ? (int)n : 0;
 }
 
 typedef int use_fn(gs_stream s, const command *c, answer *a);
@@ -314,12 +343,26 @@ static int dial_once(const command *c, answer *a, gs_tailnet id, use_fn *use)
         return e;
     put_real(a, "connect_ms", (seconds() - began) * 1000);
     e = use(s, c, a);
-    gs_stream_close(s);
+    if (use != use_idle || e < 0)
+        gs_stream_close(s);
     put_real(a, "ms", (seconds() - began) * 1000);
     return e;
 }
 
 /* ---- many connections ---- */
+
+static int dial_idle(const command *c, gs_tailnet id)
+{
+    int e = 0;
+    for (int64_t i = command_number(c, "n", 1); i > 0 && e == 0; i--) {
+        answer a = {.f = fopen("/dev/null", "we")}; /* what each took */
+        if (!a.f)
+            return -errno;
+        e = dial_once(c, &a, id, use_idle);
+        fclose(a.f);
+    }
+    return e;
+}
 
 typedef struct {
     const command *c;
@@ -397,20 +440,6 @@ static int dial_many(const command *c, answer *a, gs_tailnet id)
     return m.next < m.n ? GS_ETIMEOUT : 0;
 }
 
-/* park: `n` connections that stay open and idle as long as this program runs. */
-static int dial_parked(const command *c, gs_tailnet id)
-{
-    char address[256];
-    const char *to = command_text(c, "to");
-    gs_stream s;
-    int e = 0;
-    snprintf(address, sizeof address, "tailnet://%s", to ? to : "");
-    gs_opt opts[] = {{.name = GS_OPT_TAILNET_NODE, .v.i = (int64_t)id.id}, {.name = GS_OPT_END}};
-    for (int64_t i = 0; i < command_number(c, "n", 1) && e == 0; i++)
-        e = gs_stream_connect(&s, address, opts, GS_NO_MAILBOX, command_left_ms(c));
-    return e;
-}
-
 /* dial {node, to, mode, bytes, ms, pause_ms, n, parallel} */
 int peer_dial(const command *c, answer *a)
 {
@@ -421,8 +450,8 @@ int peer_dial(const command *c, answer *a)
         return e;
     if (mode && !strcmp(mode, "many"))
         return dial_many(c, a, n.id);
-    if (mode && !strcmp(mode, "park"))
-        return dial_parked(c, n.id);
+    if (mode && !strcmp(mode, "idle"))
+        return dial_idle(c, n.id);
     for (size_t i = 0; mode && i < sizeof uses / sizeof *uses; i++)
         if (!strcmp(uses[i].mode, mode))
             return dial_once(c, a, n.id, uses[i].use);

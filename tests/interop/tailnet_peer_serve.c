@@ -12,6 +12,7 @@ typedef struct served {
     gs_stream s;
     gs_tailnet id;
     void (*serve)(struct served *v);
+    bool kept; /* the stream stays open when it was served */
 } served;
 
 static void serve_echo(served *v)
@@ -91,14 +92,17 @@ static void serve_hold(served *v)
     usleep(HOLD_MS * 1000);
 }
 
-/* The first byte says what is measured: 'p' 64-byte messages that come back, 'b' bytes that are counted. */
+/* The first byte says what is measured: 'p' 64-byte messages that come back, 'i' a connection that is idle afterwards, 'b' bytes
+ * that are counted. */
 static void serve_bench(served *v)
 {
     char *buf = malloc(BLOCK), line[32];
     ssize_t n;
     int64_t total = 0;
     if (buf && gs_stream_recv(v->s, buf, 1, 1, IDLE_MS) == 1) {
-        if (buf[0] == 'p') {
+        if (buf[0] == 'i') {
+            v->kept = gs_stream_send(v->s, buf, 1) == 0;
+        } else if (buf[0] == 'p') {
             while (gs_stream_recv(v->s, buf, 64, 64, IDLE_MS) == 64 && gs_stream_send(v->s, buf, 64) == 0)
                 ;
         } else {
@@ -122,7 +126,8 @@ static void *run_connection(void *arg)
 {
     served *v = arg;
     v->serve(v);
-    gs_stream_close(v->s);
+    if (!v->kept)
+        gs_stream_close(v->s);
     free(v);
     return NULL;
 }
@@ -148,7 +153,7 @@ static void *run_listener(void *arg)
         served *v = malloc(sizeof *v);
         if (!v)
             abort();
-        *v = (served){s, l->id, l->serve};
+        *v = (served){s, l->id, l->serve, false};
         start_detached(run_connection, v);
     }
     free(l);
@@ -217,7 +222,7 @@ int peer_listen(const command *c, answer *a)
     served *l = malloc(sizeof *l);
     if (!l)
         return -ENOMEM;
-    *l = (served){GS_NO_STREAM, n.id, manners[i].serve};
+    *l = (served){GS_NO_STREAM, n.id, manners[i].serve, false};
     char address[64];
     snprintf(address, sizeof address, "tailnet://:%d", port);
     bool frames = manners[i].serve == serve_frames;

@@ -21,7 +21,7 @@ import (
 	"time"
 )
 
-const pings = 4000
+const pings, warm = 4000, 200
 
 type result struct {
 	What        string    `json:"what"`
@@ -83,13 +83,22 @@ func benchmark(r *rig, megabytes, rounds, peers int) error {
 	return json.NewEncoder(os.Stdout).Encode(out)
 }
 
-// serveBench: the first byte says whether 64-byte messages come back ('p') or all is counted and its number told at the end ('b').
+// serveBench: the first byte says whether 64-byte messages come back ('p'), this byte does and nothing follows ('i'), or all is counted
+// and its number told at the end ('b').
 func serveBench(n *node, c net.Conn) error {
-	buf := make([]byte, 256<<10)
-	if _, err := io.ReadFull(c, buf[:1]); err != nil {
+	first := make([]byte, 1)
+	if _, err := io.ReadFull(c, first); err != nil {
 		return err
 	}
-	if buf[0] == 'p' {
+	if first[0] == 'i' {
+		if _, err := c.Write(first); err != nil {
+			return err
+		}
+		c.Read(first)
+		return nil
+	}
+	buf := make([]byte, 256<<10)
+	if first[0] == 'p' {
 		for {
 			if _, err := io.ReadFull(c, buf[:64]); err != nil {
 				return nil // the dialler has enough
@@ -156,14 +165,20 @@ func pingPong(ctx context.Context, from *node, out *result) error {
 	return nil
 }
 
-// usePingPong: 64 bytes there and back, again and again; the median.
+// usePingPong: 64 bytes there and back, again and again, as fast as they come; or for `ms`, one each millisecond.
 func usePingPong(c net.Conn, cmd *command) (object, error) {
 	msg, back := bytes.Repeat([]byte{'x'}, 64), make([]byte, 64)
 	if _, err := c.Write([]byte{'p'}); err != nil {
 		return nil, err
 	}
-	took := make([]time.Duration, 0, pings)
-	for i := range pings + 200 {
+	took := []time.Duration{}
+	due := time.Now()
+	end := due.Add(time.Duration(cmd.Ms) * time.Millisecond)
+	for i := 0; cmd.Ms == 0 && i < pings+warm || cmd.Ms > 0 && due.Before(end); i++ {
+		if cmd.Ms > 0 {
+			due = due.Add(time.Millisecond)
+			time.Sleep(time.Until(due))
+		}
 		began := time.Now()
 		if _, err := c.Write(msg); err != nil {
 			return nil, err
@@ -171,12 +186,40 @@ func usePingPong(c net.Conn, cmd *command) (object, error) {
 		if _, err := io.ReadFull(c, back); err != nil {
 			return nil, err
 		}
-		if i >= 200 {
+		if i >= warm {
 			took = append(took, time.Since(began))
 		}
+		if time.Since(due) > time.Millisecond {
+			due = time.Now() // what was late is not made good
+		}
+	}
+	if len(took) == 0 {
+		return nil, fail("badarg", "%d ms are too few", cmd.Ms)
 	}
 	slices.Sort(took)
-	return object{"p50_us": float64(took[pings/2].Nanoseconds()) / 1000}, nil
+	us := func(of int) float64 { return float64(took[of].Nanoseconds()) / 1000 }
+	return object{"p50_us": us(len(took) / 2), "p99_us": us(len(took) * 99 / 100), "max_us": us(len(took) - 1)}, nil
+}
+
+// dialIdle opens `n` connections, each used for one byte, and keeps them as long as the process lives.
+func (n *node) dialIdle(ctx context.Context, c *command) (object, error) {
+	for range c.N {
+		conn, err := n.server.Dial(ctx, "tcp", c.To)
+		if err != nil {
+			return nil, err
+		}
+		b := []byte{'i'}
+		if _, err := conn.Write(b); err != nil {
+			return nil, err
+		}
+		if _, err := io.ReadFull(conn, b); err != nil {
+			return nil, err
+		}
+		n.mu.Lock()
+		n.idle = append(n.idle, conn)
+		n.mu.Unlock()
+	}
+	return nil, nil
 }
 
 // usage {}: what this process has used; the memory that Go keeps for later is given back first.

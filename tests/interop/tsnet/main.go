@@ -103,6 +103,7 @@ var commands = map[string]handler{
 	"dial":            (*rig).dial,
 	"udp":             (*rig).udp,
 	"restart_control": (*rig).restartControl,
+	"fakes":           (*rig).moreFakes,
 	"restart_relay":   (*rig).restartRelay,
 	"relay_counters":  (*rig).relayCounters,
 	"filter":          (*rig).setFilter,

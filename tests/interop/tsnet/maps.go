@@ -18,6 +18,7 @@ import (
 const queueMax = 256
 
 type stream struct {
+	req   *tailcfg.MapRequest
 	queue chan *tailcfg.MapResponse
 	end   context.CancelFunc
 }
@@ -28,6 +29,7 @@ type mapStreams struct {
 	streams map[key.NodePublic]*stream
 	known   map[tailcfg.NodeID]bool // peers have been told of it whole, so patches do
 	removed map[key.NodePublic]bool
+	fakes   []*tailcfg.Node                         // peers that control itself does not know
 	rules   map[key.NodePublic][]tailcfg.FilterRule // of one node
 	common  []tailcfg.FilterRule                    // of all others; nil: testcontrol's, which allows all
 }
@@ -51,7 +53,7 @@ func (m *mapStreams) serve(ctx context.Context, w testcontrol.MapStreamWriter, r
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := &stream{make(chan *tailcfg.MapResponse, queueMax), cancel}
+	s := &stream{req, make(chan *tailcfg.MapResponse, queueMax), cancel}
 	m.mu.Lock()
 	if old := m.streams[req.NodeKey]; old != nil {
 		old.end()
@@ -109,7 +111,10 @@ func (m *mapStreams) whole(req *tailcfg.MapRequest) *tailcfg.MapResponse {
 			peers = append(peers, p)
 		}
 	}
-	res.Peers = peers
+	res.Peers = append(peers, m.fakes...)
+	for _, f := range m.fakes {
+		res.UserProfiles = append(res.UserProfiles, tailcfg.UserProfile{ID: f.User, LoginName: string(f.StableID) + "@" + domain})
+	}
 	if rules := m.rulesOf(req.NodeKey); rules != nil {
 		res.PacketFilter, res.PacketFilters = nil, map[string][]tailcfg.FilterRule{"base": rules}
 	}
@@ -337,23 +342,49 @@ func (r *rig) completeLogin(ctx context.Context, c *command) (object, error) {
 	return nil, nil
 }
 
-// addFakes gives control so many peers that are never there.
+// fakes {fakes}: so many peers that are never there join at once, and every node gets its whole map anew. With deltas.
+func (r *rig) moreFakes(ctx context.Context, c *command) (object, error) {
+	_, m, err := r.needMaps()
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for range c.Fakes {
+		m.fakes = append(m.fakes, describeFake(new(tailcfg.Node), len(m.fakes)))
+	}
+	for _, s := range m.streams {
+		select {
+		case s.queue <- m.whole(s.req):
+		default:
+			s.end()
+		}
+	}
+	return nil, nil
+}
+
+// addFakes gives control so many peers that are never there. Each makes control tell all others, so that ten thousand take 10 s.
 func addFakes(control *testcontrol.Server, count int) {
 	for i := range count {
 		n := &tailcfg.Node{}
 		if i == 0 { // makes testcontrol's table
 			control.AddFakeNode()
 			n = control.AllNodes()[0]
-		} else {
-			n.Key, n.Machine, n.DiscoKey = key.NewNode().Public(), key.NewMachine().Public(), key.NewDisco().Public()
 		}
-		id := 1_000_000 + i
-		n.ID, n.StableID, n.User = tailcfg.NodeID(id), tailcfg.StableNodeID(fmt.Sprintf("FAKE%08d", id)), tailcfg.UserID(id)
-		n.Name, n.HomeDERP, n.MachineAuthorized = fmt.Sprintf("fake-%d.%s.", i, domain), 1, true
-		n.Addresses = []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 80, byte(i >> 8), byte(i)}), 32)}
-		n.AllowedIPs = n.Addresses
-		n.Endpoints = []netip.AddrPort{netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), 41641)}
-		n.Hostinfo = (&tailcfg.Hostinfo{Hostname: fmt.Sprintf("fake-%d", i), OS: "linux"}).View()
-		control.UpdateNode(n)
+		control.UpdateNode(describeFake(n, i))
 	}
+}
+
+func describeFake(n *tailcfg.Node, i int) *tailcfg.Node {
+	id := 1_000_000 + i
+	if n.Key.IsZero() {
+		n.Key, n.Machine, n.DiscoKey = key.NewNode().Public(), key.NewMachine().Public(), key.NewDisco().Public()
+	}
+	n.ID, n.StableID, n.User = tailcfg.NodeID(id), tailcfg.StableNodeID(fmt.Sprintf("FAKE%08d", id)), tailcfg.UserID(id)
+	n.Name, n.HomeDERP, n.MachineAuthorized = fmt.Sprintf("fake-%d.%s.", i, domain), 1, true
+	n.Addresses = []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 80, byte(i >> 8), byte(i)}), 32)}
+	n.AllowedIPs = n.Addresses
+	n.Endpoints = []netip.AddrPort{netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), 41641)}
+	n.Hostinfo = (&tailcfg.Hostinfo{Hostname: fmt.Sprintf("fake-%d", i), OS: "linux"}).View()
+	return n
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -28,6 +29,7 @@ type node struct {
 	client *local.Client
 	mu     sync.Mutex
 	doors  map[string]io.Closer
+	idle   []net.Conn
 }
 
 // node {name, key, ephemeral, tags, nowait, ca (logs)}: starts one and waits until it is up and has a home relay. A name that ran before

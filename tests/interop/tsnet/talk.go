@@ -235,7 +235,7 @@ func serveHold(n *node, c net.Conn) error {
 //	who       reads the line in which the listener tells who we are
 //	rst       sends two bytes and reads: the error is the result
 //	connect   nothing but connect and close
-//	bulk, pingpong   what is measured against a listener of mode bench
+//	bulk, pingpong, idle   what is measured against a listener of mode bench
 //	many      `n` connections, `parallel` at a time, each as `who`; counts what was told
 func (r *rig) dial(ctx context.Context, c *command) (object, error) {
 	n, err := r.node(c.Node)
@@ -244,6 +244,9 @@ func (r *rig) dial(ctx context.Context, c *command) (object, error) {
 	}
 	if c.Mode == "many" {
 		return n.dialMany(ctx, c)
+	}
+	if c.Mode == "idle" {
+		return n.dialIdle(ctx, c)
 	}
 	use := map[string]func(net.Conn, *command) (object, error){"exchange": useEcho, "answer": useAnswer, "frames": useFrames, "flow": useFlow, "who": useWho,
 		"rst": useReset, "connect": useNothing, "bulk": useBulk, "pingpong": usePingPong}[c.Mode]
