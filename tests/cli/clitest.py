@@ -32,6 +32,8 @@ def test(f):
 
 def main():
     failed = 0
+    for s in (signal.SIGHUP, signal.SIGQUIT):  # who started the tests may ignore them, as nohup does; what tests start would as well
+        signal.signal(s, signal.SIG_DFL)
     chosen = [f for f in _tests if len(sys.argv) < 2 or any(part in f.__name__ for part in sys.argv[1:])]
     print(f'1..{len(chosen)}', flush=True)
     for n, f in enumerate(chosen, 1):
