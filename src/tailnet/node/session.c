@@ -15,6 +15,7 @@ static void take_ping(struct node *n, struct channel *c, const gs_msg *m, uint64
 
 void gsi_session_init(struct node *n)
 {
+    n->session.rotating = !gsi_is_zero(n->keys.old_node, KEY_LEN); /* the last process ended before the server took the new key */
     n->session.channel.take = take;
     n->session.ping.take = take_ping;
     n->session.backoff = (struct backoff){.max_ns = BACKOFF_CONTROL_NS};
