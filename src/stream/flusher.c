@@ -335,12 +335,18 @@ static void stop(void)
     if (!join)
         return;
     pthread_join(f.thread, NULL);
+    pthread_mutex_lock(&f.mutex); /* other threads may use streams to the very end */
+    f.running = false;
     gsi_sys.close(f.event_fd);
     gsi_poller_close(&f.poller);
     gsi_free(f.fresh);
     gsi_free(f.left);
     gsi_free(f.watch);
-    f.running = false;
+    f.fresh = NULL;
+    f.left = NULL;
+    f.watch = NULL;
+    f.fresh_n = f.fresh_cap = f.left_n = f.left_cap = f.watch_n = f.watch_cap = 0;
+    pthread_mutex_unlock(&f.mutex);
 }
 
 __attribute__((destructor)) static void stop_at_last(void) { stop(); }
@@ -348,8 +354,8 @@ __attribute__((destructor)) static void stop_at_last(void) { stop(); }
 /* Mutex held. */
 static bool start(void)
 {
-    if (f.running)
-        return true;
+    if (f.running || f.stopping)
+        return f.running && !f.stopping;
     if (gsi_poller_open(&f.poller) < 0)
         return false;
     f.event_fd = gsi_sys.eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
