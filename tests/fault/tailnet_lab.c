@@ -2,6 +2,7 @@
  * the next time. */
 #include <stdio.h>
 
+#include "flusher.h"
 #include "gensock/lab.h"
 #include "gensock/stream.h"
 #include "scenario.h"
@@ -34,9 +35,10 @@ static int start_ask_stop(void *unused)
     return e ? e : f;
 }
 
-/* Certificates, and what OpenSSL makes at its first use. */
+/* Certificates, and what OpenSSL and the core make at their first use. */
 static void once(void)
 {
+    flusher_is_there();
     assert_ok(start_ask_stop(NULL));
 }
 

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 
 #include "fault_plan.h"
+#include "flusher.h"
 #include "stream_fault.h"
 #include "../unit/tailnet_world.h"
 
@@ -141,6 +142,7 @@ static int live(void *unused)
 /* What comes with first use, OpenSSL's tables among it. */
 static void once(void)
 {
+    flusher_is_there();
     for (int i = 0; i < 2; i++) {
         int e = live(NULL);
         if (e < 0)
