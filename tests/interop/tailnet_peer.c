@@ -314,7 +314,8 @@ static int run_ping(const command *c, answer *a)
     return 0;
 }
 
-/* usage {}: what this process has used. */
+/* usage {}: what this process has used. private_kb: written pages of its own; clean pages of programs and libraries are the page
+ * cache, and whether they count as private depends on who else has the same library open. */
 static int run_usage(const command *c, answer *a)
 {
     (void)c;
@@ -324,8 +325,8 @@ static int run_usage(const command *c, answer *a)
     getrusage(RUSAGE_SELF, &u);
     FILE *f = fopen("/proc/self/smaps_rollup", "re");
     while (f && fgets(line, sizeof line, f)) {
-        if (sscanf(line, "Private_Clean: %ld", &kb) == 1 || sscanf(line, "Private_Dirty: %ld", &kb) == 1)
-            private_kb += kb;
+        if (sscanf(line, "Private_Dirty: %ld", &kb) == 1)
+            private_kb = kb;
         if (sscanf(line, "Rss: %ld", &kb) == 1)
             rss = kb;
     }
