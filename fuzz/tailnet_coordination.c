@@ -48,7 +48,7 @@ static void feed_bytes(const uint8_t *p, size_t n, bool channel)
         k = n - at < 61 ? n - at : 61;
         if (!channel)
             gsi_coordination_feed(c, p + at, k, now);
-        else if (gsi_lab_h2_feed(c, p + at, k) != 0)
+        else if (gsi_http2_feed(&c->http2, p + at, k) != 0)
             break;
         take_output(c);
     }

@@ -92,13 +92,13 @@ static int ask(const char *method, const char *path, const char *body, size_t n)
     for (bool moved = true; moved;) {
         moved = false;
         while ((k = nghttp2_session_mem_send(session, &p)) > 0) {
-            assert_ok(gsi_lab_h2_feed(conn, p, (size_t)k));
+            assert_ok(gsi_http2_feed(&conn->http2, p, (size_t)k));
             moved = true;
         }
-        conn->plain_n = 0;
-        assert_ok(gsi_lab_h2_gather(conn));
-        if (conn->plain_n) {
-            assert_int_equal(nghttp2_session_mem_recv(session, conn->plain, conn->plain_n), conn->plain_n);
+        conn->http2.plain_n = 0;
+        assert_ok(gsi_http2_gather(&conn->http2));
+        if (conn->http2.plain_n) {
+            assert_int_equal(nghttp2_session_mem_recv(session, conn->http2.plain, conn->http2.plain_n), conn->http2.plain_n);
             moved = true;
         }
     }
@@ -171,12 +171,12 @@ static void send_half_a_request(struct coordination_conn *conn, bool first, uint
     head[2] = (uint8_t)(sizeof head - 1 - 9);
     head[8] = stream;
     if (first)
-        assert_ok(gsi_lab_h2_feed(conn, (const uint8_t *)start, sizeof start - 1));
-    assert_ok(gsi_lab_h2_feed(conn, head, sizeof head - 1));
+        assert_ok(gsi_http2_feed(&conn->http2, (const uint8_t *)start, sizeof start - 1));
+    assert_ok(gsi_http2_feed(&conn->http2, head, sizeof head - 1));
     if (body)
-        assert_ok(gsi_lab_h2_feed(conn, data, 9 + body));
-    conn->plain_n = 0;
-    assert_ok(gsi_lab_h2_gather(conn));
+        assert_ok(gsi_http2_feed(&conn->http2, data, 9 + body));
+    conn->http2.plain_n = 0;
+    assert_ok(gsi_http2_gather(&conn->http2));
 }
 
 static void a_request_that_never_ends_is_not_waited_for(void **state)
@@ -186,7 +186,7 @@ static void a_request_that_never_ends_is_not_waited_for(void **state)
     struct coordination_conn *conn = open_channel();
     send_half_a_request(conn, true, 1, 10);
     assert_int_equal(conn->exchanges_n, 1);
-    conn->plain_n = 0;
+    conn->http2.plain_n = 0;
     now += 59 * S;
     gsi_coordination_tick(lab, now);
     assert_int_equal(conn->state, CHANNEL);

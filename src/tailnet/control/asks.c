@@ -75,7 +75,7 @@ static int go(struct control *c, struct ask *a, ssize_t n)
         c->watchdog = c->now + WATCHDOG_S * CONTROL_SECOND;
     if (!gsi_asks_wait(c))
         c->quiet_by = c->now + QUIET_S * CONTROL_SECOND;
-    int e = c->session ? gsi_h2_submit(c, a) : 0;
+    int e = c->http2.session ? gsi_h2_submit(c, a) : 0;
     if (e)
         forget(a);
     return e;

@@ -62,8 +62,7 @@ void gsi_control_free(struct control *c)
 {
     if (!c)
         return;
-    nghttp2_session_del(c->session);
-    c->session = NULL;
+    gsi_http2_close(&c->http2);
     gsi_asks_free(c);
     gsi_http_fini(&c->http);
     OPENSSL_clear_free(c, sizeof *c);
@@ -174,21 +173,6 @@ static size_t take_hello(struct control *c, uint8_t *out, size_t cap)
     return n;
 }
 
-/* Into one record, as it is empty. */
-static int fill_record(struct control *c)
-{
-    if (c->plain_at == c->plain_n) {
-        c->plain_at = c->plain_n = 0;
-        int e = gsi_h2_gather(c);
-        if (e)
-            return e;
-    }
-    ssize_t k = gsi_noise_put(&c->noise, c->plain + c->plain_at, c->plain_n - c->plain_at);
-    if (k > 0)
-        c->plain_at += (size_t)k;
-    return k < 0 ? (int)k : 0;
-}
-
 ssize_t gsi_control_output(struct control *c, void *out, size_t cap)
 {
     uint8_t *p = out;
@@ -200,7 +184,7 @@ ssize_t gsi_control_output(struct control *c, void *out, size_t cap)
         got += n;
         if (n)
             continue;
-        int e = c->session ? fill_record(c) : 0;
+        int e = c->http2.session ? gsi_h2_fill(c) : 0;
         if (e)
             (void)gsi_control_fail(c, e);
         n = c->error ? 0 : gsi_noise_output(&c->noise, p + got, cap - got);

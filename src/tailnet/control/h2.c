@@ -1,33 +1,8 @@
-/* h2.c: HTTP/2 in the Noise channel, by nghttp2: what it may take, and where its frames go. */
+/* h2.c: the client of HTTP/2: what it may take, requests, and whose an answer is. */
 #include <errno.h>
-#include <openssl/crypto.h>
 #include <string.h>
 
 #include "tailnet/control/inside.h"
-
-/* ---- memory of OpenSSL's allocator; that it lacked is noted, as nghttp2 takes it for the peer's fault in places ---- */
-
-static void *noted(void *p, size_t n, bool *starved)
-{
-    *starved |= !p && n;
-    return p;
-}
-
-static void *take(size_t n, void *starved) { return noted(OPENSSL_malloc(n), n, starved); }
-static void give(void *p, void *starved) { (void)starved, OPENSSL_free(p); }
-static void *change(void *p, size_t n, void *starved) { return noted(OPENSSL_realloc(p, n), n, starved); }
-
-static void *take_zeroed(size_t n, size_t size, void *starved)
-{
-    return size && n > SIZE_MAX / size ? NULL : noted(OPENSSL_zalloc(n * size), n * size, starved);
-}
-
-static int code_of(const char *what, int e)
-{
-    if (e == NGHTTP2_ERR_NOMEM || e == NGHTTP2_ERR_CALLBACK_FAILURE)
-        return -ENOMEM;
-    return gs_fail(GS_EINVALID, "HTTP/2 with the control server, %s: %s", what, nghttp2_strerror(e));
-}
 
 /* ---- what nghttp2 tells ---- */
 
@@ -111,7 +86,6 @@ static int new_session(struct control *c)
 {
     nghttp2_session_callbacks *callbacks = NULL;
     nghttp2_option *option = NULL;
-    nghttp2_mem memory = {&c->starved, take, give, take_zeroed, change};
     int e = nghttp2_session_callbacks_new(&callbacks);
     if (e == 0)
         e = nghttp2_option_new(&option);
@@ -123,7 +97,7 @@ static int new_session(struct control *c)
         nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks, on_not_sent);
         nghttp2_option_set_no_auto_window_update(option, 1); /* a window opens again when the map's messages were taken */
         nghttp2_option_set_no_closed_streams(option, 1);
-        e = nghttp2_session_client_new3(&c->session, callbacks, c, option, &memory);
+        e = gsi_http2_open(&c->http2, HTTP2_CLIENT, callbacks, option, c);
     }
     nghttp2_option_del(option);
     nghttp2_session_callbacks_del(callbacks);
@@ -139,11 +113,11 @@ int gsi_h2_start(struct control *c)
     };
     int e = new_session(c);
     if (e == 0)
-        e = nghttp2_submit_settings(c->session, NGHTTP2_FLAG_NONE, settings, sizeof settings / sizeof *settings);
+        e = nghttp2_submit_settings(c->http2.session, NGHTTP2_FLAG_NONE, settings, sizeof settings / sizeof *settings);
     if (e == 0)
-        e = nghttp2_session_set_local_window_size(c->session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW);
+        e = nghttp2_session_set_local_window_size(c->http2.session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW);
     if (e)
-        return code_of("beginning", e);
+        return gsi_http2_code(&c->http2, "beginning", e);
     c->state = EXPECT_SETTINGS;
     for (struct ask *a = c->asks; a < c->asks + ASKS_MAX; a++)
         if (a->state == ASK_WAITS && (e = gsi_h2_submit(c, a)) != 0)
@@ -154,9 +128,9 @@ int gsi_h2_start(struct control *c)
 /* nghttp2 reads on until it has sent its GOAWAY, which says what was wrong. */
 static int end_of(struct control *c)
 {
-    if (nghttp2_session_want_read(c->session))
+    if (nghttp2_session_want_read(c->http2.session))
         return 0;
-    if (c->starved)
+    if (c->http2.starved)
         return -ENOMEM;
     return c->going_away ? gs_fail(GS_ECLOSED, "the control server says goodbye")
                          : gs_fail(GS_EINVALID, "the control server breaks the rules of HTTP/2");
@@ -164,33 +138,14 @@ static int end_of(struct control *c)
 
 int gsi_h2_feed(struct control *c, const uint8_t *in, size_t n)
 {
-    ssize_t k = nghttp2_session_mem_recv(c->session, in, n);
-    return k < 0 ? code_of("receiving", (int)k) : end_of(c);
+    int e = gsi_http2_feed(&c->http2, in, n);
+    return e ? e : end_of(c);
 }
 
-int gsi_h2_gather(struct control *c)
+int gsi_h2_fill(struct control *c)
 {
-    while (c->plain_n < sizeof c->plain) {
-        if (!c->frame_n) {
-            ssize_t k = nghttp2_session_mem_send(c->session, &c->frame);
-            if (k <= 0)
-                return k < 0 ? code_of("sending", (int)k) : c->plain_n ? 0 : end_of(c);
-            c->frame_n = (size_t)k;
-        }
-        size_t n = sizeof c->plain - c->plain_n;
-        n = n < c->frame_n ? n : c->frame_n;
-        memcpy(c->plain + c->plain_n, c->frame, n);
-        c->plain_n += n;
-        c->frame += n;
-        c->frame_n -= n;
-    }
-    return 0;
-}
-
-static nghttp2_nv field(const char *name, const char *value)
-{
-    return (nghttp2_nv){(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, strlen(name), strlen(value),
-                        NGHTTP2_NV_FLAG_NONE};
+    ssize_t k = gsi_http2_fill(&c->http2, &c->noise);
+    return k < 0 ? (int)k : k == 0 ? end_of(c) : 0;
 }
 
 int gsi_h2_submit(struct control *c, struct ask *a)
@@ -198,13 +153,13 @@ int gsi_h2_submit(struct control *c, struct ask *a)
     static const char *const paths[] = {[CONTROL_REGISTER] = "/machine/register", [CONTROL_LOGOUT] = "/machine/register",
                                         [CONTROL_MAP_STREAM] = "/machine/map", [CONTROL_UPDATE] = "/machine/map"};
     bool head = a->request == CONTROL_PING;
-    nghttp2_nv fields[] = {field(":method", head ? "HEAD" : "POST"), field(":scheme", "https"),
-                           field(":authority", c->url.authority),
-                           field(":path", head ? a->path : paths[a->request]),
-                           field("ts-lb", a->lb[0]), field("ts-lb", a->lb[1])};
+    nghttp2_nv fields[] = {gsi_http2_field(":method", head ? "HEAD" : "POST"), gsi_http2_field(":scheme", "https"),
+                           gsi_http2_field(":authority", c->url.authority),
+                           gsi_http2_field(":path", head ? a->path : paths[a->request]),
+                           gsi_http2_field("ts-lb", a->lb[0]), gsi_http2_field("ts-lb", a->lb[1])};
     size_t n = 4 + (size_t)(*a->lb[0] != 0) + (size_t)(*a->lb[1] != 0);
     nghttp2_data_provider body = {{.ptr = NULL}, read_body};
-    int32_t stream = nghttp2_submit_request(c->session, NULL, fields, n, head ? NULL : &body, a);
+    int32_t stream = nghttp2_submit_request(c->http2.session, NULL, fields, n, head ? NULL : &body, a);
     if (stream == NGHTTP2_ERR_NOMEM)
         return -ENOMEM;
     a->stream = stream;
@@ -216,26 +171,27 @@ int gsi_h2_submit(struct control *c, struct ask *a)
 
 int gsi_h2_ping(struct control *c)
 {
-    int e = nghttp2_submit_ping(c->session, NGHTTP2_FLAG_NONE, NULL);
-    return e ? code_of("asking for a sign", e) : 0;
+    int e = nghttp2_submit_ping(c->http2.session, NGHTTP2_FLAG_NONE, NULL);
+    return e ? gsi_http2_code(&c->http2, "asking for a sign", e) : 0;
 }
 
 /* The ask is over for us; nothing of the stream reaches it any more. */
 void gsi_h2_reset(struct control *c, struct ask *a)
 {
-    if (!c->session || a->stream <= 0)
+    if (!c->http2.session || a->stream <= 0)
         return;
-    if (nghttp2_session_set_stream_user_data(c->session, a->stream, NULL) == 0
-        && nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, a->stream, NGHTTP2_CANCEL) != 0)
+    if (nghttp2_session_set_stream_user_data(c->http2.session, a->stream, NULL) == 0
+        && nghttp2_submit_rst_stream(c->http2.session, NGHTTP2_FLAG_NONE, a->stream, NGHTTP2_CANCEL) != 0)
         (void)gsi_control_fail(c, -ENOMEM);
     a->stream = 0;
 }
 
 void gsi_h2_consumed(struct control *c, int32_t stream, size_t n)
 {
-    if (!c->session || !n)
+    nghttp2_session *session = c->http2.session;
+    if (!session || !n)
         return;
-    int e = stream > 0 ? nghttp2_session_consume(c->session, stream, n) : nghttp2_session_consume_connection(c->session, n);
+    int e = stream > 0 ? nghttp2_session_consume(session, stream, n) : nghttp2_session_consume_connection(session, n);
     if (e)
         (void)gsi_control_fail(c, -ENOMEM);
 }

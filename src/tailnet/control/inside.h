@@ -3,13 +3,12 @@
 #ifndef GSI_TAILNET_CONTROL_INSIDE_H
 #define GSI_TAILNET_CONTROL_INSIDE_H
 
-#include <nghttp2/nghttp2.h>
-
 #include "tailnet/control/answer.h"
 #include "tailnet/control/control.h"
 #include "tailnet/control/http.h"
 #include "tailnet/control/map_stream.h"
 #include "tailnet/control/text.h"
+#include "tailnet/http2/http2.h"
 #include "tailnet/noise/noise.h"
 
 #define CONTROL_SECOND UINT64_C(1000000000)
@@ -66,12 +65,7 @@ struct control {
     struct noise noise;
     struct early early;
 
-    nghttp2_session *session;
-    bool starved;                    /* it lacked memory once */
-    const uint8_t *frame;            /* nghttp2's, until its next mem_send */
-    size_t frame_n;
-    size_t plain_at, plain_n;        /* gathered for a record */
-    uint8_t plain[NOISE_PLAIN_MAX];
+    struct http2 http2;
 
     struct ask asks[ASKS_MAX];
     struct map_stream messages;
@@ -88,7 +82,8 @@ int gsi_control_fail(struct control *c, int e);
 /* h2.c. 0, or what the connection ends with. */
 GS_MUST_USE int gsi_h2_start(struct control *c);
 GS_MUST_USE int gsi_h2_feed(struct control *c, const uint8_t *in, size_t n);
-GS_MUST_USE int gsi_h2_gather(struct control *c);
+/* Puts what is to be sent into a record of the channel, which has none under way. */
+GS_MUST_USE int gsi_h2_fill(struct control *c);
 GS_MUST_USE int gsi_h2_submit(struct control *c, struct ask *a);
 GS_MUST_USE int gsi_h2_ping(struct control *c);
 void gsi_h2_reset(struct control *c, struct ask *a);

@@ -153,8 +153,7 @@ void gsi_coordination_leave(struct coordination_conn *c, uint64_t now)
 {
     struct coordination *s = c->co;
     s->now = now;
-    nghttp2_session_del(c->session);
-    c->session = NULL;
+    gsi_http2_close(&c->http2);
     gsi_lab_exchanges_free(c);
     if (c->is_ready)
         not_ready(c);
@@ -318,7 +317,7 @@ static size_t feed_channel(struct coordination_conn *c, const uint8_t *in, size_
         return n;
     }
     size_t got = gsi_noise_take(&c->noise, plain, sizeof plain);
-    int e = got ? gsi_lab_h2_feed(c, plain, got) : 0;
+    int e = got ? gsi_http2_feed(&c->http2, plain, got) : 0;
     if (e)
         fail(c, e);
     return (size_t)k;
@@ -334,20 +333,6 @@ void gsi_coordination_feed(struct coordination_conn *c, const void *in, size_t n
 }
 
 /* ---- sending ---- */
-
-static int fill_record(struct coordination_conn *c)
-{
-    if (c->plain_at == c->plain_n) {
-        c->plain_at = c->plain_n = 0;
-        int e = gsi_lab_h2_gather(c);
-        if (e)
-            return e;
-    }
-    ssize_t k = gsi_noise_put(&c->noise, c->plain + c->plain_at, c->plain_n - c->plain_at);
-    if (k > 0)
-        c->plain_at += (size_t)k;
-    return k < 0 ? (int)k : 0;
-}
 
 static size_t take_text_out(struct coordination_conn *c, uint8_t *out, size_t cap)
 {
@@ -373,7 +358,7 @@ ssize_t gsi_coordination_output(struct coordination_conn *c, void *out, size_t c
             continue;
         if (c->state == ANSWERED)
             fail(c, GS_ECLOSED);
-        int e = c->state == CHANNEL ? fill_record(c) : 0;
+        int e = c->state == CHANNEL ? gsi_lab_h2_fill(c) : 0;
         if (e)
             fail(c, e);
         n = c->noise.state ? gsi_noise_output(&c->noise, p + got, cap - got) : 0;
@@ -419,7 +404,7 @@ static void tick_conn(struct coordination_conn *c, uint64_t now)
     if (c->exchanges)
         return;
     if (now >= c->until)
-        fail(c, c->session ? GS_ECLOSED : gs_fail(GS_ETIMEOUT, "no channel within %d s", OPEN_S));
+        fail(c, c->http2.session ? GS_ECLOSED : gs_fail(GS_ETIMEOUT, "no channel within %d s", OPEN_S));
     else
         gsi_lab_wake(s, c->until);
 }

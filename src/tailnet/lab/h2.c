@@ -1,28 +1,9 @@
-/* h2.c: HTTP/2 in the channel, by nghttp2: requests come in whole, answers go out as text or as a stream of map messages. */
+/* h2.c: the server of HTTP/2: requests come in whole, answers go out as text or as a stream of map messages. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "tailnet/lab/inside.h"
-
-/* ---- memory of OpenSSL's allocator; that it lacked is noted, as nghttp2 takes it for the peer's fault in places ---- */
-
-static void *noted(void *p, size_t n, bool *starved)
-{
-    *starved |= !p && n;
-    return p;
-}
-
-static void *take(size_t n, void *starved) { return noted(OPENSSL_malloc(n), n, starved); }
-static void give(void *p, void *starved) { (void)starved, OPENSSL_free(p); }
-static void *change(void *p, size_t n, void *starved) { return noted(OPENSSL_realloc(p, n), n, starved); }
-
-static void *take_zeroed(size_t n, size_t size, void *starved)
-{
-    return size && n > SIZE_MAX / size ? NULL : noted(OPENSSL_zalloc(n * size), n * size, starved);
-}
-
-static int code_of(int e) { return e == NGHTTP2_ERR_NOMEM || e == NGHTTP2_ERR_CALLBACK_FAILURE ? -ENOMEM : GS_EINVALID; }
 
 /* ---- exchanges ---- */
 
@@ -194,20 +175,14 @@ static ssize_t read_answer(nghttp2_session *session, int32_t stream, uint8_t *ou
     return (ssize_t)n;
 }
 
-static nghttp2_nv field(const char *name, const char *value)
-{
-    return (nghttp2_nv){(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, strlen(name), strlen(value),
-                        NGHTTP2_NV_FLAG_NONE};
-}
-
 static int submit(struct exchange *x, int status, const char *type)
 {
     char text[16];
     snprintf(text, sizeof text, "%d", status);
-    nghttp2_nv fields[] = {field(":status", text), field("content-type", type ? type : "")};
+    nghttp2_nv fields[] = {gsi_http2_field(":status", text), gsi_http2_field("content-type", type ? type : "")};
     nghttp2_data_provider body = {{.ptr = NULL}, read_answer};
     x->answered = true;
-    int e = nghttp2_submit_response(x->conn->session, x->stream, fields, type ? 2 : 1,
+    int e = nghttp2_submit_response(x->conn->http2.session, x->stream, fields, type ? 2 : 1,
                                     x->answer_n || x->member ? &body : NULL);
     gsi_lab_ready(x->conn);
     return e == NGHTTP2_ERR_NOMEM ? -ENOMEM : 0; /* others: the stream is no more */
@@ -228,8 +203,8 @@ int gsi_lab_answer_stream(struct exchange *x) { return submit(x, 200, "applicati
 
 void gsi_lab_resume(struct exchange *x)
 {
-    if (x->conn->session && x->answered) /* not deferred: it is asked anyway */
-        (void)nghttp2_session_resume_data(x->conn->session, x->stream);
+    if (x->conn->http2.session && x->answered) /* not deferred: it is asked anyway */
+        (void)nghttp2_session_resume_data(x->conn->http2.session, x->stream);
     gsi_lab_ready(x->conn);
 }
 
@@ -239,7 +214,6 @@ static int new_session(struct coordination_conn *c)
 {
     nghttp2_session_callbacks *callbacks = NULL;
     nghttp2_option *option = NULL;
-    nghttp2_mem memory = {&c->starved, take, give, take_zeroed, change};
     int e = nghttp2_session_callbacks_new(&callbacks);
     if (e == 0)
         e = nghttp2_option_new(&option);
@@ -250,7 +224,7 @@ static int new_session(struct coordination_conn *c)
         nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
         nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_close);
         nghttp2_option_set_no_closed_streams(option, 1);
-        e = nghttp2_session_server_new3(&c->session, callbacks, c, option, &memory);
+        e = gsi_http2_open(&c->http2, HTTP2_SERVER, callbacks, option, c);
     }
     nghttp2_option_del(option);
     nghttp2_session_callbacks_del(callbacks);
@@ -265,40 +239,14 @@ int gsi_lab_h2_start(struct coordination_conn *c)
     };
     int e = new_session(c);
     if (e == 0)
-        e = nghttp2_submit_settings(c->session, NGHTTP2_FLAG_NONE, settings, sizeof settings / sizeof *settings);
-    return e ? code_of(e) : 0;
+        e = nghttp2_submit_settings(c->http2.session, NGHTTP2_FLAG_NONE, settings, sizeof settings / sizeof *settings);
+    return e ? gsi_http2_code(&c->http2, "beginning", e) : 0;
 }
 
-static int end_of(struct coordination_conn *c)
+int gsi_lab_h2_fill(struct coordination_conn *c)
 {
-    if (nghttp2_session_want_read(c->session))
-        return 0;
-    return c->starved ? -ENOMEM : GS_ECLOSED;
-}
-
-int gsi_lab_h2_feed(struct coordination_conn *c, const uint8_t *in, size_t n)
-{
-    ssize_t k = nghttp2_session_mem_recv(c->session, in, n);
-    return k < 0 ? (c->starved ? -ENOMEM : code_of((int)k)) : 0;
-}
-
-int gsi_lab_h2_gather(struct coordination_conn *c)
-{
-    while (c->plain_n < sizeof c->plain) {
-        if (c->starved)
-            return -ENOMEM;
-        if (!c->frame_n) {
-            ssize_t k = nghttp2_session_mem_send(c->session, &c->frame);
-            if (k <= 0)
-                return k < 0 ? code_of((int)k) : c->plain_n ? 0 : end_of(c);
-            c->frame_n = (size_t)k;
-        }
-        size_t n = sizeof c->plain - c->plain_n;
-        n = n < c->frame_n ? n : c->frame_n;
-        memcpy(c->plain + c->plain_n, c->frame, n);
-        c->plain_n += n;
-        c->frame += n;
-        c->frame_n -= n;
-    }
-    return 0;
+    ssize_t k = gsi_http2_fill(&c->http2, &c->noise);
+    if (k != 0)
+        return k < 0 ? (int)k : 0;
+    return nghttp2_session_want_read(c->http2.session) ? 0 : GS_ECLOSED;
 }

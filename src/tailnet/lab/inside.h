@@ -3,9 +3,9 @@
 #ifndef GSI_TAILNET_LAB_INSIDE_H
 #define GSI_TAILNET_LAB_INSIDE_H
 
-#include <nghttp2/nghttp2.h>
 #include <zstd.h>
 
+#include "tailnet/http2/http2.h"
 #include "tailnet/json/json.h"
 #include "tailnet/lab/coordination.h"
 #include "tailnet/noise/noise.h"
@@ -176,12 +176,7 @@ struct coordination_conn {
     char text[1024];               /* HTTP/1.1's answer */
     size_t text_at, text_n;
     struct noise noise;
-    nghttp2_session *session;
-    bool starved;
-    const uint8_t *frame;          /* nghttp2's, until its next mem_send */
-    size_t frame_n;
-    size_t plain_at, plain_n;
-    uint8_t plain[NOISE_PLAIN_MAX];
+    struct http2 http2;
     struct exchange *exchanges;
     int exchanges_n;
 };
@@ -193,8 +188,8 @@ static inline int64_t gsi_lab_wall(const struct coordination *s) { return (int64
 
 /* h2.c: 0, or what the connection ends with. */
 GS_MUST_USE int gsi_lab_h2_start(struct coordination_conn *c);
-GS_MUST_USE int gsi_lab_h2_feed(struct coordination_conn *c, const uint8_t *in, size_t n);
-GS_MUST_USE int gsi_lab_h2_gather(struct coordination_conn *c);
+/* Puts what is to be sent into a record of the channel, which has none under way. */
+GS_MUST_USE int gsi_lab_h2_fill(struct coordination_conn *c);
 /* The status and, when there is a text, the body of an answer. 0; -ENOMEM. */
 GS_MUST_USE int gsi_lab_answer(struct exchange *x, int status, const char *type, const void *body, size_t n);
 /* Sends headers of an answer whose body is asked from message.c. */
