@@ -16,7 +16,7 @@ BUILDS = {
     'fuzz': ('clang', ['-Dfuzz=true', '-Db_lundef=false']),
 }
 # Folders whose C files meson finds by itself; a new or gone file there needs a new setup.
-GLOBBED = ('tests/unit', 'tests/conformance', 'tests/fault', 'tests/storm', 'fuzz', 'examples', 'docs/man', 'bench')
+GLOBBED = ('tests/unit', 'tests/conformance', 'tests/fault', 'tests/storm', 'fuzz', 'tests/interop', 'examples', 'docs/man', 'bench')
 
 
 def stamp(root, name):

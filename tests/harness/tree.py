@@ -14,6 +14,7 @@ LIBRARIES = {
     'gensock': (LIBRARY, ()),
     'gensock-tls': (os.path.join(RELEASE, 'src', 'tls', 'libgensock-tls.so.0'), ('tls.h',)),
     'gensock-tailnet': (os.path.join(RELEASE, 'src', 'tailnet', 'libgensock-tailnet.so.0'), ('tailnet.h', 'lab.h')),
+    'gensock-ei': (os.path.join(RELEASE, 'src', 'ei', 'libgensock-ei.so.0'), ('ei.h',)),
 }
 
 

@@ -1,0 +1,18 @@
+/* bridge.h: what the files of this folder share.
+ *
+ *   thread.c   what a thread has told and is told: the next address, the last error
+ *
+ * They stand on gensock's public headers and on ei.h alone.
+ */
+#ifndef GSI_EI_BRIDGE_H
+#define GSI_EI_BRIDGE_H
+
+#include "gensock/ei.h"
+
+/* thread.c */
+/* Takes the address that gs_ei_next gave, "" where there is none. out: GS_EI_ADDRESS_MAX bytes. */
+void gsi_ei_take_next(char *out);
+/* Keeps a failing callback's code for gs_ei_error, and answers what ei understands of it: a positive errno. */
+int gsi_ei_failed(int code);
+
+#endif
