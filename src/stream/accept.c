@@ -269,6 +269,11 @@ static bool accept_message(struct stream *s, uint64_t id, struct gsi_mailbox *mb
     if (e == -EAGAIN)
         return false;
     *m = (gs_msg){.kind = GS_MSG_ACCEPT, .error = e, .stream = {id}, .fresh = {fresh}, .user = s->user};
+    if (e == GS_ECLOSED) { /* nobody will come any more: told once */
+        l->accept_mode = GS_ACTIVE_FALSE;
+        (void)accept_watch(s, id);
+        return true;
+    }
     if (e < 0) {
         l->resting = gsi_source_wake_at(&s->source, id, gsi_deadline(BACK_OFF_MS)) == 0; /* else without a pause */
         (void)accept_watch(s, id);

@@ -95,6 +95,46 @@ static void what_nobody_reads_is_waited_for_no_longer_than_asked(void **state)
     assert_ok(gs_tailnet_stop(reader, 0));
 }
 
+/* ---- listeners ---- */
+
+static void *accept_one(void *arg)
+{
+    gs_stream s;
+    return (void *)(intptr_t)gs_stream_accept(*(gs_stream *)arg, &s, GS_NO_MAILBOX, WAIT, NULL);
+}
+
+static void who_waits_for_a_connection_hears_at_once_that_the_node_stops(void **state)
+{
+    (void)state;
+    gs_tailnet n = world_join(&world, "hearer");
+    gs_stream blocking, nowait, messages, s;
+    gs_mailbox mb;
+    gs_msg m;
+    pthread_t thread;
+    void *result;
+    uint64_t ref;
+    assert_ok(gs_mailbox_new(&mb));
+    assert_ok(gs_stream_listen(&blocking, "tailnet://:7", GS_OPTS(OF(n)), GS_NO_MAILBOX));
+    assert_ok(gs_stream_listen(&nowait, "tailnet://:8", GS_OPTS(OF(n)), GS_NO_MAILBOX));
+    assert_ok(gs_stream_listen(&messages, "tailnet://:9", GS_OPTS(OF(n), GS_INT(ACCEPT, GS_ACTIVE_TRUE)), mb));
+    assert_code(gs_stream_accept(nowait, &s, mb, GS_NOWAIT, &ref), GS_ESELECT);
+    assert_int_equal(pthread_create(&thread, NULL, accept_one, &blocking), 0);
+    assert_ok(gs_tailnet_stop(n, 1000));
+    assert_int_equal(pthread_join(thread, &result), 0);
+    assert_code((int)(intptr_t)result, GS_ECLOSED);
+    for (int i = 0; i < 2; i++) {
+        assert_ok(gs_receive(mb, &m, WAIT));
+        assert_int_equal(m.kind, GS_MSG_ACCEPT);
+        assert_true(m.stream.id == (m.ref ? nowait.id : messages.id));
+        assert_code(m.error, GS_ECLOSED);
+    }
+    assert_code(gs_receive(mb, &m, 300), GS_ETIMEOUT); /* once */
+    assert_code(gs_stream_accept(blocking, &s, GS_NO_MAILBOX, WAIT, NULL), GS_ECLOSED);
+    gs_stream_close(blocking);
+    gs_stream_close(nowait);
+    gs_mailbox_free(mb);
+}
+
 /* ---- what is asked of the kernel ---- */
 
 static int undelivered(void)
@@ -130,6 +170,7 @@ static void a_wrong_socket_is_an_error(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(what_a_closed_stream_had_sent_arrives_before_the_node_is_gone),
     cmocka_unit_test(what_nobody_reads_is_waited_for_no_longer_than_asked),
+    cmocka_unit_test(who_waits_for_a_connection_hears_at_once_that_the_node_stops),
     cmocka_unit_test(a_network_of_its_own_without_connections_has_nothing_to_deliver),
     cmocka_unit_test(a_wrong_socket_is_an_error),
     cmocka_unit_test(all_of_it_works_as_nobody),

@@ -399,16 +399,43 @@ void gsi_conn_end(struct conn *c)
 
 const gs_peer *gsi_conn_peer(const struct conn *c) { return c->who ? c->who->peer : NULL; }
 
-void gsi_listening_begin(struct node *n, struct listening *l, int fd)
+int gsi_listening_begin(struct node *n, struct listening *l, int fd)
 {
     l->node = n;
     l->fd = fd;
     pthread_mutex_lock(&n->lock);
-    l->at = &n->listening;
-    if ((l->next = n->listening))
-        l->next->at = &l->next;
-    n->listening = l;
+    int e = n->deaf;
+    if (e == 0) {
+        l->at = &n->listening;
+        if ((l->next = n->listening))
+            l->next->at = &l->next;
+        n->listening = l;
+    }
     pthread_mutex_unlock(&n->lock);
+    return e;
+}
+
+/* What shutdown(2) does to a TCP listener: who waits in it wakes, accept(2) answers EINVAL, and those that nobody has accepted yet
+ * are reset. */
+void gsi_listenings_shut(struct node *n, int why)
+{
+    pthread_mutex_lock(&n->lock);
+    if (n->deaf == 0)
+        n->deaf = why;
+    for (struct listening *l = n->listening; l; l = l->next)
+        if (l->over == 0) {
+            l->over = why;
+            (void)shutdown(l->fd, SHUT_RDWR);
+        }
+    pthread_mutex_unlock(&n->lock);
+}
+
+int gsi_listening_error(struct listening *l, int error)
+{
+    pthread_mutex_lock(&l->node->lock);
+    int e = l->over && error != -EAGAIN ? l->over : error;
+    pthread_mutex_unlock(&l->node->lock);
+    return e;
 }
 
 void gsi_listening_end(struct listening *l)

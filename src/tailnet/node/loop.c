@@ -328,6 +328,7 @@ void *gsi_node_loop(void *node)
             n->tun_gone = true;
             gsi_node_fail(n, -ENETDOWN, "the private network is gone: its helper process was killed");
             gsi_conns_reset(n, -ENETDOWN); /* nothing would ever come */
+            gsi_listenings_shut(n, -ENETDOWN);
         }
         for (int v6 = 0; v6 < 2; v6++)
             if (fds[1 + v6].revents)

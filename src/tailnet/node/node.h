@@ -56,6 +56,7 @@ struct conn {
 struct listening {
     struct node *node;
     int fd;
+    int over;             /* a code: nobody will come any more */
     struct listening *next, **at;
 };
 
@@ -72,7 +73,10 @@ void gsi_conn_end(struct conn *c);
 /* Lives as long as the connection; NULL: unknown. */
 const gs_peer *gsi_conn_peer(const struct conn *c);
 
-void gsi_listening_begin(struct node *n, struct listening *l, int fd);
+/* GS_ECLOSED: the node ends. */
+GS_MUST_USE int gsi_listening_begin(struct node *n, struct listening *l, int fd);
+/* What accept(2) answered, or why nobody comes any more. */
+int gsi_listening_error(struct listening *l, int error);
 void gsi_listening_end(struct listening *l);
 
 #endif

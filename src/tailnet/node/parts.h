@@ -110,6 +110,8 @@ void gsi_identities_free(struct node *n);
 void gsi_conn_rejected(struct node *n, const struct tsmp *t);
 /* Stopping: all connections are reset. */
 void gsi_conns_reset(struct node *n, int why);
+/* All listeners answer so from now on, also to who waits; there will be no others. Any thread. */
+void gsi_listenings_shut(struct node *n, int why);
 
 /* ---- relays ---- */
 
@@ -332,6 +334,7 @@ struct node {
     struct identities identities;
     struct conn *conns;
     struct listening *listening;
+    int deaf;                      /* a code: there are no listeners any more */
     struct command *commands, **commands_last;
     struct command *waiting;       /* run, and kept */
     struct worker reader, finder; /* of big maps; of hosts' addresses */

@@ -409,6 +409,7 @@ int gs_tailnet_stop(gs_tailnet h, int timeout_ms)
         return GS_ECLOSED;
     }
     uint64_t until = timeout_ms < 0 ? UINT64_MAX : gsi_node_now() + (uint64_t)timeout_ms * 1000000;
+    gsi_listenings_shut(n, GS_ECLOSED);
     deliver(n, until);
     struct command logout = {.run = gsi_run_logout, .kept = true};
     if (n->config.ephemeral) /* the server would keep it for a while otherwise */

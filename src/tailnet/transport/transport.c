@@ -309,10 +309,11 @@ static int tailnet_listen(gs_io *io, const gs_target *at, const gs_opt *opts, vo
     if (!end && fd >= 0)
         close(fd);
     gsi_node_release(n);
-    if (e == 0) {
-        gsi_listening_begin(n, &end->listening, fd_of(end));
+    if (e == 0 && (e = gsi_listening_begin(n, &end->listening, fd_of(end))) < 0)
+        tcp->close(end->tcp, true);
+    if (e == 0)
         *ctx = end;
-    } else if (end)
+    else if (end)
         end_free(end);
     return e;
 }
@@ -330,7 +331,7 @@ static int tailnet_accept(void *listener, gs_io *io, void **ctx)
         }
         if (e < 0) {
             end_free(end);
-            return e;
+            return gsi_listening_error(&l->listening, e);
         }
         tcp->close(end->tcp, true); /* of a peer that has left the tailnet since */
     }
