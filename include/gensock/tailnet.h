@@ -65,7 +65,7 @@ typedef enum {
     GS_TAILNET_KEY_EXPIRY,  /* the node's key will run out within a day: when, RFC 3339; or "expired" */
     GS_TAILNET_PEER,        /* a peer came, went, or changed: "+name", "-name", "=name" */
     GS_TAILNET_PATH,        /* "name relay 1", "name direct 192.0.2.1:41641", "name none" */
-    GS_TAILNET_HEALTH,      /* a warning of the control server or of a relay, for people */
+    GS_TAILNET_HEALTH,      /* a warning of the control server, of a relay or of the node itself, for people */
 } gs_tailnet_event;
 
 typedef enum {

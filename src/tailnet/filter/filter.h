@@ -3,7 +3,7 @@
  *
  *     struct rules *rules;
  *     if (gsi_rules_compile(own, n_own, lists, n_lists, &rules, NULL) == 0)
- *         gsi_filter_use(f, rules);                     … an error: the last good rules stay in force
+ *         gsi_filter_use(f, rules);                     … an error: rules of no lists, which allow nothing
  *
  *     enum verdict v = gsi_filter_in(f, in, n, 0, &p);  … per packet
  *     counts[v]++;

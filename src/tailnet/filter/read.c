@@ -19,7 +19,7 @@ void *gsi_draft_add(struct draft *d, struct list *l, uint32_t n)
     if (d->error)
         return NULL;
     if (n > l->max - l->n) {
-        gsi_draft_fail(d, gs_fail(GS_ESYSLIMIT, "the packet filter is larger than this node takes; the one before stays"));
+        gsi_draft_fail(d, gs_fail(GS_ESYSLIMIT, "the packet filter is larger than this node takes"));
         return NULL;
     }
     if (n > l->cap - l->n) {
@@ -198,7 +198,7 @@ static void read_rule(struct draft *d, const struct filter_rule *in)
 {
     uint32_t rule = d->protocols.n, destinations = d->destinations.n, grants = d->grants.n;
     if (in->has_bits) {
-        gsi_draft_fail(d, gs_fail(GS_EINVALID, "the packet filter has SrcBits or Bits, which is too old; the one before stays"));
+        gsi_draft_fail(d, gs_fail(GS_EINVALID, "the packet filter has SrcBits or Bits, which is too old"));
         return;
     }
     for (size_t i = 0; i < in->n_destinations && !d->error; i++)

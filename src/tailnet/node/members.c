@@ -241,7 +241,23 @@ static bool set_addresses(struct node *n)
     return all;
 }
 
-/* False: no memory. The last one stays. */
+/* What the map wants cannot be done: what is new stays outside, as the last rules may allow what is forbidden by now. */
+static void deny_all(struct node *n, int error)
+{
+    const struct map_node *self = gsi_netmap_self(n->map);
+    char *trouble = n->members.filter_trouble, why[DETAIL_MAX];
+    struct rules *none = NULL;
+    snprintf(why, sizeof why, "the packet filter of the control server cannot be used, so nothing new comes in: %.200s",
+             gsi_channel_why(error));
+    if (gsi_rules_compile(self->addresses, self->addresses_n, NULL, 0, &none, NULL) < 0)
+        none = NULL; /* nothing at all passes then */
+    gsi_filter_use(n->filter, none);
+    if (strcmp(trouble, why) != 0)
+        gsi_node_event(n, GS_TAILNET_HEALTH, "%s", why);
+    memcpy(trouble, why, sizeof why);
+}
+
+/* False: no memory, to be tried again. */
 static bool compile_filter(struct node *n)
 {
     const struct map_node *self = gsi_netmap_self(n->map);
@@ -249,15 +265,18 @@ static bool compile_filter(struct node *n)
     size_t count = gsi_netmap_filter(n->map, lists, LISTS);
     struct rules *rules = NULL;
     if (count > LISTS) {
-        if (!(all = OPENSSL_malloc(count * sizeof *all)))
+        if (!(all = OPENSSL_malloc(count * sizeof *all))) {
+            deny_all(n, -ENOMEM);
             return false;
+        }
         (void)gsi_netmap_filter(n->map, all, count);
     }
     int e = gsi_netmap_has_filter(n->map) ? gsi_rules_compile(self->addresses, self->addresses_n, all, count, &rules, NULL) : -ENODATA;
-    if (e == 0)
+    if (e == 0) {
         gsi_filter_use(n->filter, rules);
-    else if (e != -ENODATA)
-        gsi_node_event(n, GS_TAILNET_HEALTH, "the packet filter is not to be understood, the last one stays: %s", gsi_channel_why(e));
+        n->members.filter_trouble[0] = 0;
+    } else if (e != -ENODATA)
+        deny_all(n, e);
     if (all != lists)
         OPENSSL_free(all);
     gsi_identity_changed(n, 0);

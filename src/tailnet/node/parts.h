@@ -205,6 +205,7 @@ struct members {
     struct peers peers;
     bool draining;         /* the map has events left */
     bool filter_due, derp_due, self_due, up_due;
+    char filter_trouble[DETAIL_MAX]; /* why nothing new may come in; "": nothing hinders */
     uint32_t addresses_n;  /* given to the namespace */
     struct prefix *addresses;
     uint64_t check_at;     /* who may be talked to may change with time */

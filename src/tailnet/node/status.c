@@ -323,9 +323,8 @@ static void write_status(struct block *b, const struct node *n, gs_tailnet_statu
         endpoints[i] = gsi_node_addr(&n->outside.own[i].at);
     while (gsi_netmap_message(n->map, s.n_health, &message))
         s.n_health++;
-    bool trouble = n->relays.trouble[0];
-    const char **health = room(b, s.n_health + trouble, sizeof *health);
-    const char *relay = text(b, n->relays.trouble);
+    const char *const troubles[] = {n->members.filter_trouble, n->relays.trouble};
+    const char **health = room(b, s.n_health + sizeof troubles / sizeof *troubles, sizeof *health);
     for (i = 0; i < s.n_health && gsi_netmap_message(n->map, i, &message); i++) {
         const char *line = text(b, *message.text ? message.text : message.title);
         if (health)
@@ -336,9 +335,13 @@ static void write_status(struct block *b, const struct node *n, gs_tailnet_statu
     s.domain = text(b, gsi_netmap_domain(n->map));
     s.peers = peers;
     s.endpoints = endpoints;
-    if (health && trouble)
-        health[s.n_health] = relay;
-    s.n_health += trouble;
+    for (i = 0; i < sizeof troubles / sizeof *troubles; i++)
+        if (*troubles[i]) {
+            const char *line = text(b, troubles[i]);
+            if (health)
+                health[s.n_health] = line;
+            s.n_health++;
+        }
     s.health = health;
     if (out)
         *out = s;
