@@ -259,7 +259,8 @@ int cli_bench(int argc, char **argv)
         code = cli_check_active(&b.a);
     if (code < 0) {
         cli_nowait_sends(&b.a);
-        if (!strncmp(b.a.arg[0], "tcp://", 6) || !strncmp(b.a.arg[0], "tls://", 6) || cli_is_tailnet(b.a.arg[0])) /* or a packet would wait for the answer of the one before */
+        /* Or a packet would wait for the answer of the one before. */
+        if (!strncmp(b.a.arg[0], "tcp://", 6) || !strncmp(b.a.arg[0], "tls://", 6) || cli_is_tailnet(b.a.arg[0]))
             cli_fallback(&b.a, (gs_opt)GS_INT(NODELAY, true));
         code = run(&b);
         gs_mailbox_free(b.mb);

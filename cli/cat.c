@@ -327,7 +327,10 @@ static void init(struct cat *c)
 int cli_cat(int argc, char **argv)
 {
     struct cat c = {.a = {.command = "cat", .usage = usage, .n_args = 1}};
-    const struct cli_flag flags[] = {{"hex", CLI_FLAG, &c.hex, 0, 0}, {"listen", CLI_FLAG, &c.listen, 0, 0}, {"verbose", CLI_FLAG, &c.verbose, 0, 0}, {NULL, CLI_FLAG, NULL, 0, 0}};
+    const struct cli_flag flags[] = {{"hex", CLI_FLAG, &c.hex, 0, 0},
+                                     {"listen", CLI_FLAG, &c.listen, 0, 0},
+                                     {"verbose", CLI_FLAG, &c.verbose, 0, 0},
+                                     {NULL, CLI_FLAG, NULL, 0, 0}};
     cli_default(&c.a, (gs_opt)GS_INT(ACTIVE, GS_ACTIVE_TRUE));
     cli_default(&c.a, (gs_opt)GS_INT(EXIT_ON_CLOSE, false));
     int code = cli_parse(&c.a, argc, argv, flags);

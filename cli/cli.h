@@ -1,8 +1,8 @@
 /* cli.h: the subcommands of `gensock`, one per file, and what they share.
  *
  * A subcommand gets its own name as argv[0] and answers an exit code. Only public calls of the library are used.
- * Shared: options.c (arguments), report.c (errors, JSON), endpoint.c (connect or listen), tls.c, tailnet.c with settings.c (a node of
- * a tailnet; tailnet_none.c where its library is not built), signals.c, progress.c, sha256.c.
+ * Shared: options.c (arguments), report.c (errors, JSON), endpoint.c (connect or listen), tls.c, tailnet.c with settings.c (a
+ * node of a tailnet; tailnet_none.c where its library is not built), signals.c, progress.c, sha256.c.
  */
 #ifndef GENSOCK_CLI_H
 #define GENSOCK_CLI_H
@@ -88,8 +88,8 @@ struct cli_args {
 /* An option in front of the user's. */
 void cli_default(struct cli_args *a, gs_opt o);
 /* Reads --json, --timeout MS, --help, the command's flags (ending with a row without name; -v is --verbose, -c --count), those of
- * TLS and of a tailnet's node, and every other --NAME VALUE as the gen_tcp option of that name. -1: go on; else the exit code, all
- * being said. */
+ * TLS and of a tailnet's node, and every other --NAME VALUE as the gen_tcp option of that name. -1: go on; else the exit code,
+ * all being said. */
 int cli_parse(struct cli_args *a, int argc, char **argv, const struct cli_flag *flags);
 /* After parsing: an option for who has given none of its name. */
 void cli_fallback(struct cli_args *a, gs_opt o);
@@ -123,11 +123,11 @@ int cli_finish_stdout(const struct cli_args *a, int code);
 
 /* ---- endpoint.c: where to listen and connect ----------------------------------------------------------------------- */
 
-/* Before an address is opened (cli_open does it), and before signals are held: TLS is there, the node has joined its tailnet, which
- * may take as long as a person needs to log in. 0, or the exit code, all being said. */
+/* Before an address is opened (cli_open does it), and before signals are held: TLS is there, the node has joined its tailnet,
+ * which may take as long as a person needs to log in. 0, or the exit code, all being said. */
 int cli_prepare(struct cli_args *a, const char *address);
-/* After cli_prepare: listens with the options, and prints the bound address as a line of stdout: {"address":"…"} with --json. 0, or the exit
- * code, all being said. cli_unlisten closes it and removes the path that a unix address has made. */
+/* After cli_prepare: listens with the options, and prints the bound address as a line of stdout: {"address":"…"} with --json. 0,
+ * or the exit code, all being said. cli_unlisten closes it and removes the path that a unix address has made. */
 int cli_listen(const struct cli_args *a, const char *address, gs_mailbox owner, gs_stream *listener);
 void cli_unlisten(gs_stream listener);
 /* One connection: connects, or listens for one (SIGINT and SIGTERM then clean up and end the process). 0, or the exit code. */

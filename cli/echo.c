@@ -193,7 +193,8 @@ static const char usage[] =
 int cli_echo(int argc, char **argv)
 {
     struct echo e = {.a = {.command = "echo", .usage = usage, .n_args = 1}};
-    const struct cli_flag flags[] = {{"count", CLI_NUMBER, &e.count, 1, LONG_MAX}, {"verbose", CLI_FLAG, &e.verbose, 0, 0}, {NULL, CLI_FLAG, NULL, 0, 0}};
+    const struct cli_flag flags[] = {
+        {"count", CLI_NUMBER, &e.count, 1, LONG_MAX}, {"verbose", CLI_FLAG, &e.verbose, 0, 0}, {NULL, CLI_FLAG, NULL, 0, 0}};
     cli_default(&e.a, (gs_opt)GS_INT(ACCEPT, GS_ACTIVE_TRUE));
     cli_default(&e.a, (gs_opt)GS_INT(ACTIVE, GS_ACTIVE_TRUE));
     cli_default(&e.a, (gs_opt)GS_INT(REUSEADDR, true));

@@ -142,8 +142,8 @@ static int run(struct cli_args *a, char *const *argv)
 
 static const char usage[] =
     "[--timeout MS] [--NODE-OPTION …] -- PROGRAM [ARGUMENT …]\n"
-    "Runs a program inside a tailnet: as the same user, with the tailnet as its only network, MagicDNS names resolving. Ends as the\n"
-    "program ends, with its exit code or by its signal, and hands signals on to it; what the program leaves running ends with it.\n"
+    "Runs a program inside a tailnet: as the same user, with the tailnet as its only network, MagicDNS names resolving. Ends as\n"
+    "the program ends, with its exit code or by its signal, and hands signals on to it; what it leaves running ends with it.\n"
     "126: PROGRAM cannot be executed, 127: there is none; else as of other commands when it does not come to run.\n"
     "  --timeout MS   ends with exit code 4 when the tailnet is not joined after MS\n"
     "`gensock help tailnet` lists the options of the node.\n"

@@ -39,13 +39,16 @@ static void print_tls(void)
 
 static void print_tailnet(void)
 {
-    printf("With an address tailnet://peer:80 (a name of the tailnet, or an address), tailnet://:80 (listening) or tls+tailnet://…\n"
-           "the commands join a tailnet first, as a node of their own; so do up, status, ping, whois and exec. They take:\n\n");
+    printf(
+        "With an address tailnet://peer:80 (a name of the tailnet, or an address), tailnet://:80 (listening) or tls+tailnet://…\n"
+        "the commands join a tailnet first, as a node of their own; so do up, status, ping, whois and exec. They take:\n\n");
     cli_settings_help(stdout);
-    printf("\nThe same from the environment, in capitals with GENSOCK_ in front: GENSOCK_CONTROL, GENSOCK_STATE, GENSOCK_EPHEMERAL=1.\n"
-           "The command line counts before the environment, the environment before the file.\n\n"
-           "for example: TS_AUTHKEY=… gensock echo tailnet://:7 --hostname echo --packet 4\n"
-           "             echo hello | gensock cat tailnet://echo:7 --ephemeral --packet 4 -v\n");
+    printf(
+        "\nThe same from the environment, in capitals with GENSOCK_ in front: GENSOCK_CONTROL,\n"
+        "GENSOCK_STATE, GENSOCK_EPHEMERAL=1.\n"
+        "The command line counts before the environment, the environment before the file.\n\n"
+        "for example: TS_AUTHKEY=… gensock echo tailnet://:7 --hostname echo --packet 4\n"
+        "             echo hello | gensock cat tailnet://echo:7 --ephemeral --packet 4 -v\n");
 }
 
 static void print_exit_codes(void)

@@ -37,7 +37,8 @@ static int read_key(struct lab *l)
     if (f)
         fclose(f);
     if (failed)
-        return cli_say(&l->a, e == EACCES || e == EPERM ? CLI_PERMISSION : CLI_FILE, "--auth-key-file: %s: %s", l->key_file, strerror(e));
+        return cli_say(&l->a, e == EACCES || e == EPERM ? CLI_PERMISSION : CLI_FILE, "--auth-key-file: %s: %s", l->key_file,
+                       strerror(e));
     l->key[n > KEY_MAX ? 0 : n] = '\0';
     l->key[strcspn(l->key, "\r\n")] = '\0';
     return *l->key ? CLI_OK : cli_say(&l->a, CLI_USAGE, "--auth-key-file: %s holds no key", l->key_file);
@@ -55,14 +56,21 @@ static int start(struct lab *l)
             return cli_say(&l->a, CLI_FILE, "no folder in /tmp: %s: --dir DIR names one", strerror(errno));
         }
     }
-    const gs_lab_config config = {.directory = l->dir ? l->dir : l->temporary, .address = l->address, .control_port = (uint16_t)l->port,
-                                  .auth_key = *l->key ? l->key : NULL, .domain = l->domain, .filter = l->filter, .approve_nodes = l->approve};
+    const gs_lab_config config = {.directory = l->dir ? l->dir : l->temporary,
+                                  .address = l->address,
+                                  .control_port = (uint16_t)l->port,
+                                  .auth_key = *l->key ? l->key : NULL,
+                                  .domain = l->domain,
+                                  .filter = l->filter,
+                                  .approve_nodes = l->approve};
     int e = gs_lab_start(&l->lab, &config);
     explicit_bzero(l->key, sizeof l->key);
     const char *detail = gs_error_detail(e);
     if (e == 0)
         return CLI_OK;
-    code = e == GS_EINVALID ? CLI_USAGE : e == -EBUSY || e == GS_EFORMAT || e == -ENOENT || e == -ENOTDIR ? CLI_FILE : cli_exit_of(e);
+    code = e == GS_EINVALID                                                  ? CLI_USAGE
+           : e == -EBUSY || e == GS_EFORMAT || e == -ENOENT || e == -ENOTDIR ? CLI_FILE
+                                                                             : cli_exit_of(e);
     return cli_say(&l->a, code, "%s (%s)", *detail ? detail : gs_error_text(e), gs_error_name(e));
 }
 
@@ -163,7 +171,8 @@ static int run_command(const struct lab *l, const char *verb, const char *rest)
         return gs_lab_restart(l->lab, !strcmp(rest, "control") ? GS_LAB_CONTROL : !strcmp(rest, "relay") ? GS_LAB_RELAY : 0);
     if (!strcmp(verb, "nodes"))
         return put_nodes(l);
-    return gs_fail(GS_EINVALID, "approve URL [LOGIN], authorize NODE, remove NODE, expire NODE, filter JSON, restart control|relay, nodes");
+    return gs_fail(GS_EINVALID,
+                   "approve URL [LOGIN], authorize NODE, remove NODE, expire NODE, filter JSON, restart control|relay, nodes");
 }
 
 /* A line answers `ok`, or its error on stderr. */
@@ -261,8 +270,8 @@ static int run(struct lab *l)
 
 static const char usage[] =
     "[--dir DIR] [--port N] [--address IP] [--auth-key-file FILE] [--filter JSON] [--approve] [--commands] [--json]\n"
-    "Runs a private tailnet on this machine until SIGINT or SIGTERM: a control server, a relay, STUN. Prints what nodes need, as lines\n"
-    "for the environment, and then the nodes that come and go.\n"
+    "Runs a private tailnet on this machine until SIGINT or SIGTERM: a control server, a relay, STUN. Prints what nodes need,\n"
+    "as lines for the environment, and then the nodes that come and go.\n"
     "  --dir DIR             keys and ca.pem, kept from one start to the next; else a folder in /tmp that is removed at the end\n"
     "  --port N              of the control server; any\n"
     "  --address IP          where to listen; 127.0.0.1\n"
@@ -270,8 +279,8 @@ static const char usage[] =
     "  --domain NAME         of the nodes' names; lab.test\n"
     "  --filter JSON         who may reach whom, an array of rules as Tailscale's; everybody everybody\n"
     "  --approve             a new node sees nobody before it is authorized\n"
-    "  --commands            lines of standard input: approve URL [LOGIN], authorize NODE, remove NODE, expire NODE, filter JSON,\n"
-    "                        restart control|relay, nodes\n"
+    "  --commands            lines of standard input: approve URL [LOGIN], authorize NODE, remove NODE, expire NODE,\n"
+    "                        filter JSON, restart control|relay, nodes\n"
     "for example: gensock lab > lab.env &\n"
     "             export $(head -n 3 lab.env); gensock status --ephemeral\n";
 

@@ -7,9 +7,9 @@
 
 #include "cli.h"
 
-/* For a command that opens no stream: starts the node, which cli_args_fini stops, and waits until it is up, at most --timeout (the
- * login URL goes to stderr); with a mailbox for its events it does not wait. Options of streams are refused, --ca is the control
- * server's. 0, or the exit code, all being said. */
+/* For a command that opens no stream: starts the node, which cli_args_fini stops, and waits until it is up, at most --timeout
+ * (the login URL goes to stderr); with a mailbox for its events it does not wait. Options of streams are refused, --ca is the
+ * control server's. 0, or the exit code, all being said. */
 int cli_join_alone(struct cli_args *a, gs_mailbox events);
 /* One line on stderr: why the node cannot join, and what to do. Answers the exit code. */
 int cli_join_failed(const struct cli_args *a, int error, const char *detail);

@@ -39,7 +39,8 @@ static int ask(const struct cli_args *a)
         return -1;
     }
     if (e == GS_ENXDOMAIN)
-        return cli_say(a, CLI_ADDRESS, "%s: no peer of this tailnet has this name or address (nxdomain): `gensock status` lists them", a->arg[0]);
+        return cli_say(a, CLI_ADDRESS,
+                       "%s: no peer of this tailnet has this name or address (nxdomain): `gensock status` lists them", a->arg[0]);
     if (e < 0)
         return cli_fail(a, a->arg[0], e);
     put_pong(a, &pong);
@@ -63,8 +64,8 @@ static int run(const struct cli_args *a, long count, long pause_ms)
 
 static const char usage[] =
     "PEER [-c N] [--interval MS] [--timeout MS] [--json] [--NODE-OPTION …]\n"
-    "Asks a peer of the tailnet, by name or address, for a sign of life, and prints the path and the time of each answer. The first\n"
-    "may come by a relay, and the later ones directly.\n"
+    "Asks a peer of the tailnet, by name or address, for a sign of life, and prints the path and the time of each answer. The\n"
+    "first may come by a relay, and the later ones directly.\n"
     "  -c, --count N      how often; 4\n"
     "  --interval MS      between two; 1000\n"
     "  --timeout MS       for joining, and for each answer (5000)\n"

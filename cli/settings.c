@@ -1,6 +1,5 @@
 /* settings.c: what a node of a tailnet is started with. Each setting is looked for on the command line (--control URL), then in
- * the environment (GENSOCK_CONTROL), then in a file of `control = URL` lines; a fault is told with the place it stands at.
- */
+ * the environment (GENSOCK_CONTROL), then in a file of `control = URL` lines; a fault is told with the place it stands at. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +9,9 @@
 
 enum { FILE_MAX = 64 * 1024, KEY_MAX = 4096, TAGS_MAX = 64 };
 enum kind { TEXT, PLACE, BOOL, PORT_NUMBER };
-enum { CONTROL, CONTROL_CA, HOSTNAME, STATE, EPHEMERAL, KEY_FILE, TAGS, UDP_PORT, RELAY_ONLY, SHIELDS_UP, PLAIN_CONTROL, SETTINGS };
+enum {
+    CONTROL, CONTROL_CA, HOSTNAME, STATE, EPHEMERAL, KEY_FILE, TAGS, UDP_PORT, RELAY_ONLY, SHIELDS_UP, PLAIN_CONTROL, SETTINGS
+};
 
 static const struct setting {
     const char *name, *variable;
@@ -18,18 +19,21 @@ static const struct setting {
     const char *value, *what;
 } settings[SETTINGS] = {
     [CONTROL] = {"control", "GENSOCK_CONTROL", TEXT, "URL", "the control server; https://controlplane.tailscale.com"},
-    [CONTROL_CA] = {"control-ca", "GENSOCK_CONTROL_CA", PLACE, "FILE", "trust these CAs (PEM) besides the system's for control and relays; "
-                                                                     "--ca is short for it where the address has no TLS"},
+    [CONTROL_CA] = {"control-ca", "GENSOCK_CONTROL_CA", PLACE, "FILE",
+                    "trust these CAs (PEM) besides the system's for control and relays; "
+                    "--ca is short for it where the address has no TLS"},
     [HOSTNAME] = {"hostname", "GENSOCK_HOSTNAME", TEXT, "NAME", "the name wished for; this machine's"},
     [STATE] = {"state", "GENSOCK_STATE", PLACE, "DIR", "where the keys are kept; ~/.local/state/gensock/tailnet"},
     [EPHEMERAL] = {"ephemeral", "GENSOCK_EPHEMERAL", BOOL, "", "keep no state; the tailnet forgets the node when it goes"},
-    [KEY_FILE] = {"auth-key-file", "GENSOCK_AUTH_KEY_FILE", PLACE, "FILE", "the auth key is in this file, if not in TS_AUTHKEY; without "
-                                                                         "one a person logs in by a URL"},
+    [KEY_FILE] = {"auth-key-file", "GENSOCK_AUTH_KEY_FILE", PLACE, "FILE",
+                  "the auth key is in this file, if not in TS_AUTHKEY; without "
+                  "one a person logs in by a URL"},
     [TAGS] = {"tags", "GENSOCK_TAGS", TEXT, "LIST", "tags to ask for: tag:server,tag:db"},
     [UDP_PORT] = {"udp-port", "GENSOCK_UDP_PORT", PORT_NUMBER, "N", "of the node, towards its peers; any"},
     [RELAY_ONLY] = {"relay-only", "GENSOCK_RELAY_ONLY", BOOL, "", "no direct paths, and no ping, which looks for one"},
     [SHIELDS_UP] = {"shields-up", "GENSOCK_SHIELDS_UP", BOOL, "", "nothing comes in but answers"},
-    [PLAIN_CONTROL] = {"plain-control", "GENSOCK_PLAIN_CONTROL", BOOL, "", "allow an http:// control server that is not on loopback"},
+    [PLAIN_CONTROL] = {"plain-control", "GENSOCK_PLAIN_CONTROL", BOOL, "",
+                       "allow an http:// control server that is not on loopback"},
 };
 
 /* Where a setting stands; the higher one counts. */
@@ -84,8 +88,10 @@ const char *cli_setting_given(void)
 void cli_settings_help(FILE *to)
 {
     for (int i = 0; i < SETTINGS; i++)
-        fprintf(to, "  --%s%s%s\n      %s\n", settings[i].name, *settings[i].value ? " " : "", settings[i].value, settings[i].what);
-    fprintf(to, "  --config FILE\n      a file of lines `hostname = echo`, named as here without --; ~/.config/gensock/tailnet.conf\n");
+        fprintf(to, "  --%s%s%s\n      %s\n", settings[i].name, *settings[i].value ? " " : "", settings[i].value,
+                settings[i].what);
+    fputs("  --config FILE\n"
+          "      a file of lines `hostname = echo`, named as here without --; ~/.config/gensock/tailnet.conf\n", to);
 }
 
 /* ---- the file ---- */

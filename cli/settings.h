@@ -6,7 +6,7 @@
 
 #include "cli.h"
 
-/* All settings, checked; the texts live as long as the process, the key until it is wiped. 0, or the exit code, all being said. */
+/* All settings, checked; the texts live as long as the process, the key until it is wiped. 0, or the exit code, all being said */
 int cli_settings_read(const struct cli_args *a, gs_tailnet_config *out);
 /* Once the node has the key. */
 void cli_settings_wipe(void);

@@ -1,7 +1,6 @@
 /* tailnet.c: the command's node of a tailnet: joined before the first tailnet:// address is opened, left at the end.
  *
- * Whoever must log in is told so on stderr, and waited for; a control server that does not answer is waited for a minute.
- */
+ * Whoever must log in is told so on stderr, and waited for; a control server that does not answer is waited for a minute. */
 #include <errno.h>
 #include <gensock/tls.h>
 #include <stdlib.h>
@@ -107,7 +106,9 @@ static int wait_up(const struct cli_args *a)
         snprintf(url, sizeof url, "%s", detail);
         cli_say(a, CLI_OK, "to log in, open %s", url);
         uint64_t passed = (cli_now_ns() - began) / 1000000;
-        left = a->timeout_ms == GS_INFINITY ? GS_INFINITY : passed < (uint64_t)a->timeout_ms ? (int)(a->timeout_ms - (int)passed) : 0;
+        left = a->timeout_ms == GS_INFINITY       ? GS_INFINITY
+               : passed < (uint64_t)a->timeout_ms ? (int)(a->timeout_ms - (int)passed)
+                                                  : 0;
     }
 }
 

@@ -3,7 +3,8 @@
 
 #include "cli.h"
 
-static const char why[] = "this gensock is built without tailnets: libsodium, libnghttp2 or libzstd was missing (./run install brings them)";
+static const char why[] =
+    "this gensock is built without tailnets: libsodium, libnghttp2 or libzstd was missing (./run install brings them)";
 
 static int without(const char *command)
 {
@@ -19,7 +20,10 @@ int cli_up(int argc, char **argv) { return (void)argc, without(argv[0]); }
 int cli_whois(int argc, char **argv) { return (void)argc, without(argv[0]); }
 
 int cli_setting_kind(const char *name) { return (void)name, -1; }
-int cli_setting_take(const struct cli_args *a, const char *name, const char *value) { return (void)a, (void)name, (void)value, -1; }
+int cli_setting_take(const struct cli_args *a, const char *name, const char *value)
+{
+    return (void)a, (void)name, (void)value, -1;
+}
 const char *cli_setting_given(void) { return NULL; }
 void cli_settings_help(FILE *to) { fprintf(to, "%s\n", why); }
 

@@ -63,7 +63,8 @@ static int look(struct up *u)
         u->running = true;
         put_self(s, u->a.json);
     } else if (!u->running && u->a.timeout_ms != GS_INFINITY && passed_ms >= (uint64_t)u->a.timeout_ms) {
-        code = cli_say(&u->a, CLI_TIMEOUT, "not up after %d ms: %s", u->a.timeout_ms, *s->detail ? s->detail : gs_tailnet_state_name(s->state));
+        code = cli_say(&u->a, CLI_TIMEOUT, "not up after %d ms: %s", u->a.timeout_ms,
+                       *s->detail ? s->detail : gs_tailnet_state_name(s->state));
     } else if (*s->detail && strcmp(s->detail, u->told) && passed_ms >= LOOK_MS) {
         snprintf(u->told, sizeof u->told, "%s", s->detail);
         cli_say(&u->a, CLI_OK, "%s%s", u->running ? "" : "waiting: ", s->detail);

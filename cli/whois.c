@@ -54,8 +54,8 @@ static void put_lines(const gs_peer *p)
 
 static const char usage[] =
     "ADDRESS [--timeout MS] [--json] [--NODE-OPTION …]\n"
-    "Joins a tailnet and prints who has ADDRESS (100.64.0.7, fd7a:115c:a1e0::7; a port behind it is not looked at) there now: node,\n"
-    "user, tags, capabilities.\n"
+    "Joins a tailnet and prints who has ADDRESS (100.64.0.7, fd7a:115c:a1e0::7; a port behind it is not looked at) there now:\n"
+    "node, user, tags, capabilities.\n"
     "  --timeout MS   for joining\n"
     "`gensock help tailnet` lists the options of the node.\n";
 
@@ -77,7 +77,8 @@ int cli_whois(int argc, char **argv)
         return cli_args_fini(&a, code);
     e = gs_tailnet_whois(cli_node(), &address, &peer);
     if (e == GS_ENXDOMAIN)
-        return cli_args_fini(&a, cli_say(&a, CLI_ADDRESS, "%s: nobody of this tailnet has it (nxdomain): `gensock status` lists them", a.arg[0]));
+        return cli_args_fini(
+            &a, cli_say(&a, CLI_ADDRESS, "%s: nobody of this tailnet has it (nxdomain): `gensock status` lists them", a.arg[0]));
     if (e < 0)
         return cli_args_fini(&a, cli_fail(&a, a.arg[0], e));
     if (a.json)

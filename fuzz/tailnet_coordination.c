@@ -1,6 +1,6 @@
-/* tailnet_coordination.c: what clients may send to a lab's control server. The first byte chooses: bytes before the upgrade; HTTP/2 in
- * the channel; or lines of requests, "r0{…}" register and "m1{…}" map of machines 0 to 3. However the tailnet came to be as it is,
- * what a node is told of it is a map that our own reader takes. */
+/* tailnet_coordination.c: what clients may send to a lab's control server. The first byte chooses: bytes before the upgrade;
+ * HTTP/2 in the channel; or lines of requests, "r0{…}" register and "m1{…}" map of machines 0 to 3. However the tailnet came to
+ * be as it is, what a node is told of it is a map that our own reader takes. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

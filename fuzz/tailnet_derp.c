@@ -1,5 +1,5 @@
-/* A relay that says anything: the client neither crashes nor keeps more than its limits, and answers the same in one piece as byte by byte.
- * The first byte of the input chooses how far the login has come by itself. */
+/* A relay that says anything: the client neither crashes nor keeps more than its limits, and answers the same in one piece as
+ * byte by byte. The first byte of the input chooses how far the login has come by itself. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,7 +25,8 @@ static void say(struct derp_client *c, const void *p, size_t n)
 }
 
 static const char answer[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: DERP\r\n\r\n", info[] = "{\"version\":2}";
-static uint8_t key[DERP_HEADER_LEN + DERP_MAGIC_LEN + KEY_LEN], box[DERP_HEADER_LEN + XNONCE_LEN + BOX_OVERHEAD + sizeof info - 1];
+static uint8_t key[DERP_HEADER_LEN + DERP_MAGIC_LEN + KEY_LEN],
+    box[DERP_HEADER_LEN + XNONCE_LEN + BOX_OVERHEAD + sizeof info - 1];
 
 /* The relay's frames of a login, once: curves are slow. */
 static void prepare(void)
@@ -102,7 +103,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t n)
         return 0;
     run(&whole, in + 1, n - 1, *in & 3, n);
     run(&bytes, in + 1, n - 1, *in & 3, 1 + *in / 64);
-    if (whole.end != bytes.end || whole.sum != bytes.sum || whole.events != bytes.events || memcmp(whole.event, bytes.event, sizeof whole.event) != 0)
+    if (whole.end != bytes.end || whole.sum != bytes.sum || whole.events != bytes.events ||
+        memcmp(whole.event, bytes.event, sizeof whole.event) != 0)
         abort();
     return 0;
 }

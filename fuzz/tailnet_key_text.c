@@ -1,4 +1,5 @@
-/* Key texts: the first byte chooses the kind, the rest is text. A naive reader decides the same, and what is read is written again. */
+/* Key texts: the first byte chooses the kind, the rest is text. A naive reader decides the same, and what is read is written
+ * again. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,7 +7,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *in, size_t n);
 
-static int digit(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1; }
+static int digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
 
 static bool naive(enum key_kind kind, const char *text, size_t n, uint8_t key[KEY_LEN])
 {
@@ -37,7 +41,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t n)
     bool ok = gsi_key_parse(kind, (const char *)in + 1, n - 1, key) == 0;
     if (ok != naive(kind, (const char *)in + 1, n - 1, other) || memcmp(key, ok ? other : before, sizeof key) != 0)
         abort();
-    if (ok && (gsi_key_parse(kind, text, strlen(gsi_key_text(kind, key, text)), other) < 0 || memcmp(key, other, sizeof key) != 0))
+    if (ok &&
+        (gsi_key_parse(kind, text, strlen(gsi_key_text(kind, key, text)), other) < 0 || memcmp(key, other, sizeof key) != 0))
         abort();
     if (ok && strlen(gsi_key_short(kind, key, brief)) >= KEY_SHORT_MAX)
         abort();

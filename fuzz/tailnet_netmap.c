@@ -1,5 +1,5 @@
-/* tailnet_netmap.c: messages, each on a line, one after another into one map; a line that begins with ! starts a new stream. Whatever comes, the map agrees
- * with itself, and a message that is refused changes nothing. */
+/* tailnet_netmap.c: messages, each on a line, one after another into one map; a line that begins with ! starts a new stream.
+ * Whatever comes, the map agrees with itself, and a message that is refused changes nothing. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -15,7 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t n)
     if (gsi_stun_response_parse(in, n, id, &seen) < 0)
         return 0;
     size_t k = gsi_stun_response(answer, id, &seen);
-    if (!is || gsi_stun_response_parse(answer, k, again, &told) < 0 || !gsi_endpoint_equal(&seen, &told) || memcmp(id, again, sizeof id) != 0)
+    if (!is || gsi_stun_response_parse(answer, k, again, &told) < 0 || !gsi_endpoint_equal(&seen, &told) ||
+        memcmp(id, again, sizeof id) != 0)
         abort();
     return 0;
 }

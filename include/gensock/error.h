@@ -69,7 +69,8 @@ GS_API int gs_error_code(const char *name);
  * thread's next failing call. Only calls that open or configure something leave a detail. */
 GS_API const char *gs_error_detail(int code);
 
-/* For who extends the library: sets the calling thread's detail for `code` (printf form), returns code: return gs_fail(-EINVAL, "…"). */
+/* For who extends the library: sets the calling thread's detail for `code` (printf form), returns code: return gs_fail(-EINVAL,
+ * "…"). */
 GS_API int gs_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* A failing accept after which accepting again makes sense (the listener still stands): emfile, enfile, enobufs, enomem,

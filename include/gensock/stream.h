@@ -47,7 +47,8 @@ GS_API int gs_stream_cancel(gs_stream listener, uint64_t ref);
 
 /* gen_tcp:connect/4. GS_NOWAIT (needs an owner): GS_ESELECT and a valid *out, whose GS_MSG_CONNECT follows; closing it cancels.
  * GS_ETIMEOUT is our timeout, -ETIMEDOUT the kernel's. Each address of a host name is tried in turn. */
-GS_API GS_MUST_USE int gs_stream_connect(gs_stream *out, const char *address, const gs_opt *opts, gs_mailbox owner, int timeout_ms);
+GS_API GS_MUST_USE int gs_stream_connect(gs_stream *out, const char *address, const gs_opt *opts, gs_mailbox owner,
+                                         int timeout_ms);
 
 /* Makes a stream of a connected or listening descriptor (gen_tcp's {fd, Fd}); takes fd, also on failure. A listener's connections
  * inherit opts, as those of gs_stream_listen do. */

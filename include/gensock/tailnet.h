@@ -10,9 +10,9 @@
  * packets to and from the peers by WireGuard, directly by UDP where a path is found, else by the tailnet's relays.
  *
  * Addresses. "tailnet://:80" listens on all own addresses, "tailnet://peer:80" connects by MagicDNS name ("peer" or
- * "peer.net.ts.net"), "tailnet://100.64.0.7:80" and "tailnet://[fd7a:115c:a1e0::7]:80" by address; "tls+tailnet://…" is TLS over it.
- * A name of a tailnet is looked up in the network map alone, never by the host's resolver: GS_ENXDOMAIN. The option TAILNET_NODE
- * says which node; without it, the one that was started first and still runs.
+ * "peer.net.ts.net"), "tailnet://100.64.0.7:80" and "tailnet://[fd7a:115c:a1e0::7]:80" by address; "tls+tailnet://…" is TLS over
+ * it. A name of a tailnet is looked up in the network map alone, never by the host's resolver: GS_ENXDOMAIN. The option
+ * TAILNET_NODE says which node; without it, the one that was started first and still runs.
  *
  * Who is there. gs_stream_peer tells node, user, tags and capabilities of who opened this very connection, bound to it by the
  * kernel when the first packet came, never looked up by address afterwards. When an address passes to another node, or a peer
@@ -47,7 +47,7 @@ typedef struct {
     const char *hostname;      /* the name wished for, at most 63 letters, digits and hyphens; NULL: this machine's */
     const char *state_dir;     /* where the keys are kept between starts, made 0700; NULL: only for an ephemeral node */
     const char *control_url;   /* NULL: https://controlplane.tailscale.com */
-    const char *auth_key;      /* NULL or "": a person logs in by the URL that gs_tailnet_up tells. A file's text may end with its newline */
+    const char *auth_key;      /* NULL or "": a person logs in by the URL that gs_tailnet_up tells. May end with a newline */
     const char *ca_file;       /* PEM: besides the system's CAs, for control and relays */
     bool ephemeral;            /* the network forgets the node when it goes; keeps no state */
     bool plain_control;        /* allow http:// to a control server that is not on loopback: its first key could be forged */
@@ -78,24 +78,24 @@ typedef enum {
 } gs_tailnet_state;
 
 /* Makes a node and lets it join; does not wait for the network. 0 and *out. -EINVAL: the configuration; the codes of the private
- * network's making (-EPERM, -ENOSPC, -ENOENT, -EACCES: no namespaces, no /dev/net/tun); those of the state directory (-EBUSY: another
- * process has it; -EPERM: not ours, or others may read it; -EBADMSG: damaged; -ENOTSUP: of a newer version): never a silent new
- * identity; -EADDRINUSE: the port; GS_ESYSLIMIT: 64 nodes; -ENOMEM. */
+ * network's making (-EPERM, -ENOSPC, -ENOENT, -EACCES: no namespaces, no /dev/net/tun); those of the state directory (-EBUSY:
+ * another process has it; -EPERM: not ours, or others may read it; -EBADMSG: damaged; -ENOTSUP: of a newer version): never a
+ * silent new identity; -EADDRINUSE: the port; GS_ESYSLIMIT: 64 nodes; -ENOMEM. */
 GS_API GS_MUST_USE int gs_tailnet_start(gs_tailnet *out, const gs_tailnet_config *config);
 
-/* Waits until the node has an address and the network map. 0. GS_ELOGIN: a person must log in, the detail is the URL; call again to
- * wait for it. GS_EAPPROVAL. GS_EAUTHKEY: the control server refuses the key; GS_EKEYEXPIRED; GS_ELOCKED: Tailnet Lock is on, which
- * this library cannot verify; GS_ETIMEOUT: the detail says what it waits for (the control server cannot be reached, its
+/* Waits until the node has an address and the network map. 0. GS_ELOGIN: a person must log in, the detail is the URL; call again
+ * to wait for it. GS_EAPPROVAL. GS_EAUTHKEY: the control server refuses the key; GS_EKEYEXPIRED; GS_ELOCKED: Tailnet Lock is on,
+ * which this library cannot verify; GS_ETIMEOUT: the detail says what it waits for (the control server cannot be reached, its
  * certificate …); GS_EABORTED: stopped meanwhile. timeout_ms: not GS_NOWAIT. */
 GS_API GS_MUST_USE int gs_tailnet_up(gs_tailnet n, int timeout_ms);
 
-/* Leaves the network: listeners answer GS_ECLOSED at once, what was sent and has not arrived yet gets timeout_ms to do so, an ephemeral
- * node logs out in the same time; then the node's connections are reset, and its threads have ended. Streams stay to be closed by their
- * owners. 0; GS_ECLOSED. */
+/* Leaves the network: listeners answer GS_ECLOSED at once, what was sent and has not arrived yet gets timeout_ms to do so, an
+ * ephemeral node logs out in the same time; then the node's connections are reset, and its threads have ended. Streams stay to be
+ * closed by their owners. 0; GS_ECLOSED. */
 GS_API int gs_tailnet_stop(gs_tailnet n, int timeout_ms);
 
-/* Gives the node's key up at the control server; joining again needs a login. The node is GS_TAILNET_FAILED with GS_ELOGIN then. 0;
- * -ENOTCONN: it is not logged in; GS_ECONTROL; GS_ETIMEOUT; GS_EABORTED. */
+/* Gives the node's key up at the control server; joining again needs a login. The node is GS_TAILNET_FAILED with GS_ELOGIN then.
+ * 0; -ENOTCONN: it is not logged in; GS_ECONTROL; GS_ETIMEOUT; GS_EABORTED. */
 GS_API GS_MUST_USE int gs_tailnet_logout(gs_tailnet n, int timeout_ms);
 
 /* ---- looking around ---- */
@@ -143,7 +143,8 @@ GS_API const char *gs_tailnet_state_name(gs_tailnet_state s);
  * gs_peer_free gives it back. GS_ENXDOMAIN: nobody. */
 GS_API GS_MUST_USE int gs_tailnet_whois(gs_tailnet n, const gs_addr *address, const gs_peer **out);
 
-/* The addresses of a name, IPv4 first: how many there are, of which out gets the first cap. GS_ENXDOMAIN; -EAGAIN: no network map yet. */
+/* The addresses of a name, IPv4 first: how many there are, of which out gets the first cap. GS_ENXDOMAIN; -EAGAIN: no network map
+ * yet. */
 GS_API GS_MUST_USE int gs_tailnet_resolve(gs_tailnet n, const char *name, gs_addr *out, size_t cap);
 
 typedef struct {
@@ -152,14 +153,14 @@ typedef struct {
     gs_addr endpoint;  /* direct */
     char relay[32];    /* the region's code */
 } gs_tailnet_pong;
-/* Asks a peer (a name or an address) for a sign of life, below its IP stack. 0; GS_ENXDOMAIN; GS_ETIMEOUT; -EHOSTUNREACH: it does not
- * speak disco; GS_EABORTED. */
+/* Asks a peer (a name or an address) for a sign of life, below its IP stack. 0; GS_ENXDOMAIN; GS_ETIMEOUT; -EHOSTUNREACH: it does
+ * not speak disco; GS_EABORTED. */
 GS_API GS_MUST_USE int gs_tailnet_ping(gs_tailnet n, const char *peer, int timeout_ms, gs_tailnet_pong *out);
 
 /* ---- sockets ---- */
 
-/* socket:open/3 inside the tailnet: family AF_INET or AF_INET6, SOCK_STREAM or SOCK_DGRAM. Everything of gensock/socket.h works on it. For
- * a datagram's sender gs_tailnet_whois is right at the time of its receipt. */
+/* socket:open/3 inside the tailnet: family AF_INET or AF_INET6, SOCK_STREAM or SOCK_DGRAM. Everything of gensock/socket.h works
+ * on it. For a datagram's sender gs_tailnet_whois is right at the time of its receipt. */
 GS_API GS_MUST_USE int gs_tailnet_socket(gs_tailnet n, int family, int type, int protocol, gs_socket *out);
 
 /* ---- programs ---- */
@@ -182,7 +183,7 @@ GS_API GS_MUST_USE int gs_tailnet_socket(gs_tailnet n, int family, int type, int
  *
  * Call it when gs_tailnet_up has answered: the tailnet's domain is known then. Blocks until the program runs. -ENOENT, -EACCES,
  * -ENOEXEC: no such program, or none that can be executed; GS_ESYSLIMIT: 32 run already; -EADDRINUSE: somebody of this node's
- * listens at port 53 of all addresses; -ENOSPC: no more namespaces; other codes of the kernel; GS_EABORTED, GS_ECLOSED: stopped. */
+ * listens at port 53 of all addresses; -ENOSPC: no more namespaces; other codes of the kernel's; GS_EABORTED, GS_ECLOSED. */
 GS_API GS_MUST_USE int gs_tailnet_spawn(gs_tailnet n, const char *const argv[], const char *const envp[], pid_t *pid);
 
 #ifdef __cplusplus

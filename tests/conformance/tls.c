@@ -19,4 +19,5 @@ static void prepare(void)
         abort();
 }
 
-CONFORMANCE_MAIN_WITH(prepare, {"tls", "tls+tcp://127.0.0.1:0"}, {"tls+unix", "tls+unix://%t/s%u"}, {"tls+mem", "tls+mem://x%u?seed=3"})
+CONFORMANCE_MAIN_WITH(prepare, {"tls", "tls+tcp://127.0.0.1:0"}, {"tls+unix", "tls+unix://%t/s%u"},
+                      {"tls+mem", "tls+mem://x%u?seed=3"})

@@ -261,7 +261,11 @@ static int close_with_output_left(void *scheme)
 static int set_and_get_options(void *scheme)
 {
     struct ends x;
-    gs_opt ask[] = {{.name = GS_OPT_PACKET}, {.name = GS_OPT_HIGH_WATERMARK}, {.name = GS_OPT_USER}, {.name = GS_OPT_NODELAY}, {.name = GS_OPT_END}};
+    gs_opt ask[] = {{.name = GS_OPT_PACKET},
+                    {.name = GS_OPT_HIGH_WATERMARK},
+                    {.name = GS_OPT_USER},
+                    {.name = GS_OPT_NODELAY},
+                    {.name = GS_OPT_END}};
     int e = ends_open(&x, scheme, GS_OPTS(PASSIVE), true);
     then(gs_stream_setopts(x.a, GS_OPTS(GS_INT(PACKET, GS_PACKET_2), GS_INT(HIGH_WATERMARK, 99999), {.name = GS_OPT_USER, .v.ptr = ask})));
     if (!strcmp(scheme, "tcp"))

@@ -120,7 +120,8 @@ static int connect_by_name(void *nowait)
     if (e == 0) {
         char at[80];
         snprintf(at, sizeof at, "tcp://localhost:%d", gs_stream_port(x.l));
-        e = first_code(0, gs_stream_connect(&x.a, at, GS_OPTS(GS_INT(ACTIVE, GS_ACTIVE_FALSE)), x.mb, nowait ? GS_NOWAIT : WAIT_MS));
+        e = first_code(0,
+                       gs_stream_connect(&x.a, at, GS_OPTS(GS_INT(ACTIVE, GS_ACTIVE_FALSE)), x.mb, nowait ? GS_NOWAIT : WAIT_MS));
         if (nowait && e == GS_ESELECT)
             e = await(x.mb, GS_MSG_CONNECT, &m);
     }

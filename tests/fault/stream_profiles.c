@@ -44,7 +44,10 @@ static int echo(const char *scheme)
 }
 
 /* Whether a profile concerns a transport at all: mem makes no system calls for its bytes. */
-static bool concerns(enum fault_profile p, const char *scheme) { return strcmp(scheme, "mem") || p == FAULT_NOFD || p == FAULT_NOMEM; }
+static bool concerns(enum fault_profile p, const char *scheme)
+{
+    return strcmp(scheme, "mem") || p == FAULT_NOFD || p == FAULT_NOMEM;
+}
 
 static void run_profile(enum fault_profile p)
 {
@@ -61,7 +64,8 @@ static void run_profile(enum fault_profile p)
                 fail_msg("%s over %s: %s %s", fault_profile_name(p), schemes[i], gs_error_name(e), gs_error_detail(e));
         }
         assert_code(echo(schemes[i]), 0);
-        print_message("# %s, %s: %ld firings, %ld of %d echoes worked\n", fault_profile_name(p), schemes[i], fired, worked, ROUNDS);
+        print_message("# %s, %s: %ld firings, %ld of %d echoes worked\n", fault_profile_name(p), schemes[i], fired, worked,
+                      ROUNDS);
         if (concerns(p, schemes[i]))
             assert_true(fired > 0);
     }

@@ -1,5 +1,5 @@
-/* A lab starts and stops while every call of the core's and every allocation of its fails once: a code, nothing left, and it works
- * the next time. */
+/* A lab starts and stops while every call of the core's and every allocation of its fails once: a code, nothing left, and it
+ * works the next time. */
 #include <stdio.h>
 
 #include "flusher.h"

@@ -1,8 +1,8 @@
 /* A node starts, joins, connects, accepts and stops while every allocation and every call of the core's fails once: a code or
  * success, no thread, process, descriptor or block left, and the next node works.
  *
- * OpenSSL's allocations are counted and failed with those of the library; in the census are those that the tailnet's code makes (TLS keeps
- * sessions, tls_setup.c is about it). The lab and the peer are another process, which has no faults.
+ * OpenSSL's allocations are counted and failed with those of the library; in the census are those that the tailnet's code makes
+ * (TLS keeps sessions, tls_setup.c is about it). The lab and the peer are another process, which has no faults.
  */
 #include <openssl/crypto.h>
 #include <signal.h>
@@ -154,7 +154,8 @@ static void once(void)
 static void a_node_survives_every_fault(void **state)
 {
     (void)state;
-    fault_run_with("node", live, NULL, &(struct fault_options){.prepare = once, .real_clock = true, .at_most = 8, .timeout_ms = 60000});
+    fault_run_with("node", live, NULL,
+                   &(struct fault_options){.prepare = once, .real_clock = true, .at_most = 8, .timeout_ms = 60000});
 }
 
 int main(void)

@@ -120,7 +120,8 @@ static int with_a_descriptor(void *unused)
     void *l;
     int e = gs_addr_parse(&any, "127.0.0.1:0"), fd = socket(AF_INET, SOCK_STREAM, 0); /* not ours: libc's */
     struct gs_io io = {0};
-    e = first_error(e, gs_transport_find("tcp")->listen(&io, &(gs_target){.rest = "", .addr = &any}, GS_OPTS(GS_INT(FD, fd), GS_INT(PORT, 0)), &l));
+    e = first_error(e, gs_transport_find("tcp")->listen(&io, &(gs_target){.rest = "", .addr = &any},
+                                                        GS_OPTS(GS_INT(FD, fd), GS_INT(PORT, 0)), &l));
     if (e == 0)
         gs_transport_find("tcp")->close(l, false);
     return e;

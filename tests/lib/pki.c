@@ -99,7 +99,8 @@ static void break_signature(X509 *cert)
 struct pki_cert pki_make(const struct pki_spec *s, const struct pki_cert *issuer)
 {
     static long serial = 1;
-    struct pki_cert c = {X509_new(), s->rsa_bits ? EVP_RSA_gen((unsigned)s->rsa_bits) : EVP_EC_gen(s->curve ? s->curve : "P-256")};
+    struct pki_cert c = {X509_new(),
+                         s->rsa_bits ? EVP_RSA_gen((unsigned)s->rsa_bits) : EVP_EC_gen(s->curve ? s->curve : "P-256")};
     assert_true(c.cert && c.key);
     const struct pki_cert *by = issuer ? issuer : &c;
     X509_set_version(c.cert, s->v1 ? X509_VERSION_1 : X509_VERSION_3);

@@ -503,7 +503,7 @@ static long export_it(struct call *c)
 
 static long shut_it(struct call *c) { return gs_stream_shutdown(c->s, GS_SHUT_BOTH); }
 
-/* Close, close, export and shutdown at once: each ends the stream or finds it ended, and no descriptor is lost or closed twice. */
+/* Close, close, export and shutdown at once: each ends the stream or finds it ended, and no descriptor is lost or closed twice */
 static void many_ends_at_once_are_one_end(void **state)
 {
     (void)state;

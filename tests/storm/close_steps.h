@@ -89,7 +89,8 @@ static uint64_t call_end(struct call *c, uint64_t from, long expected, const cha
 {
     join(c->thread);
     if (c->answer != expected)
-        fail_msg("%s answers %ld (%s) instead of %s", what, c->answer, gs_error_name((int)c->answer), gs_error_name((int)expected));
+        fail_msg("%s answers %ld (%s) instead of %s", what, c->answer, gs_error_name((int)c->answer),
+                 gs_error_name((int)expected));
     return c->ended_us > from ? c->ended_us - from : 0;
 }
 

@@ -8,7 +8,8 @@ static void prepare(void)
     const struct pki_files *f = pki_default();
     if (gs_tls_register() < 0 ||
         gs_set_default_opts(GS_LISTEN_DEFAULTS, GS_OPTS(GS_STR(TLS_CERT_FILE, f->cert), GS_STR(TLS_KEY_FILE, f->key))) < 0 ||
-        gs_set_default_opts(GS_CONNECT_DEFAULTS, GS_OPTS(GS_STR(TLS_CA_FILE, f->ca), GS_STR(TLS_SERVER_NAME, "gensock.test"))) < 0)
+        gs_set_default_opts(GS_CONNECT_DEFAULTS, GS_OPTS(GS_STR(TLS_CA_FILE, f->ca), GS_STR(TLS_SERVER_NAME, "gensock.test"))) <
+            0)
         abort();
 }
 

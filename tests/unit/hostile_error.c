@@ -90,7 +90,8 @@ HOSTILE(gs_version)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {ROW(gs_error_name), ROW(gs_error_text), ROW(gs_error_detail), ROW(gs_error_code),
-                                       ROW(gs_error_is_transient), ROW(gs_fail), ROW(gs_free), ROW(gs_set_allocator), ROW(gs_version)};
+    const struct CMUnitTest tests[] = {ROW(gs_error_name), ROW(gs_error_text),         ROW(gs_error_detail),
+                                       ROW(gs_error_code), ROW(gs_error_is_transient), ROW(gs_fail),
+                                       ROW(gs_free),       ROW(gs_set_allocator),      ROW(gs_version)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

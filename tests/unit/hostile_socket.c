@@ -398,7 +398,8 @@ HOSTILE(gs_use_registry)
 HOSTILE(gs_is_supported)
 {
     (void)state;
-    assert_false(gs_is_supported(NULL, NULL) || gs_is_supported(NULL, "x") || gs_is_supported("", NULL) || gs_is_supported("options", ""));
+    assert_false(gs_is_supported(NULL, NULL) || gs_is_supported(NULL, "x") || gs_is_supported("", NULL) ||
+                 gs_is_supported("options", ""));
 }
 
 HOSTILE(gs_supports)

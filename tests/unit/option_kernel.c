@@ -223,7 +223,8 @@ static void pktoptions_gives_native_control_messages(void **state)
         bool found = false;
         struct msghdr m = {.msg_control = room, .msg_controllen = o.v.bin.n};
         for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c))
-            found |= f ? c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS : c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS;
+            found |= f ? c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS
+                       : c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS;
         assert_true(found);
         gs_opt small = {.name = GS_OPT_PKTOPTIONS, .v.bin = {scant, sizeof scant}};
         assert_code(gsi_kernel_getopt(b, &small), -EMSGSIZE);

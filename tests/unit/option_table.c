@@ -124,8 +124,8 @@ static void numbers_outside_their_range_are_einval(void **state)
     (void)state;
     for (int i = 1; i < GS_OPT_COUNT; i++) {
         const struct gsi_opt_row *row = gsi_opt_row(i);
-        if (row->type != GSI_INT && row->type != GSI_BOOL && row->type != GSI_ACTIVE && row->type != GSI_TIMEOUT && row->type != GSI_MODE &&
-            row->type != GSI_DELIVER && row->type != GSI_SEND_MODE)
+        if (row->type != GSI_INT && row->type != GSI_BOOL && row->type != GSI_ACTIVE && row->type != GSI_TIMEOUT &&
+            row->type != GSI_MODE && row->type != GSI_DELIVER && row->type != GSI_SEND_MODE)
             continue;
         unsigned where = some_place(row);
         assert_code(check(with_int(i, row->min), where), 0);
@@ -259,7 +259,8 @@ static void join_copies_whatever_a_value_points_to(void **state)
                              {.name = GS_OPT_END}};
     gs_opt *all = gsi_opts_join(first, second);
     assert_non_null(all);
-    memset(device, 'x', sizeof device), memset(bytes, 9, sizeof bytes), memset(netns, 'x', sizeof netns), memset(&ip, 0, sizeof ip);
+    memset(device, 'x', sizeof device), memset(bytes, 9, sizeof bytes), memset(netns, 'x', sizeof netns),
+        memset(&ip, 0, sizeof ip);
     assert_string_equal(all[0].v.s, "eth0");
     assert_true(gs_addr_equal(all[1].v.addr, &wanted));
     assert_int_equal((uintptr_t)all[1].v.addr % _Alignof(gs_addr), 0);
@@ -359,7 +360,8 @@ static void every_rows_text_reads_back(void **state)
             assert_reads(name, "0", "raw");
             break;
         case GSI_LINGER:
-            assert_reads(name, "true,5", "true,5"), assert_reads(name, "false", "false,0"), assert_reads(name, "false,7", "false,7");
+            assert_reads(name, "true,5", "true,5"), assert_reads(name, "false", "false,0"),
+                assert_reads(name, "false,7", "false,7");
             break;
         case GSI_ADDR:
             assert_reads(name, "/tmp/a b", "/tmp/a b"), assert_reads(name, "@x\\x00", "@x\\x00");
@@ -476,8 +478,8 @@ static void what_has_no_text_is_badarg(void **state)
 {
     (void)state;
     char buf[8] = "full";
-    const gs_opt wrong[] = {with_int(GS_OPT_PACKET, 3), with_int(GS_OPT_NODELAY, 2), with_int(GS_OPT_FAMILY, 0), {.name = GS_OPT_IP},
-                            {.name = GS_OPT_END}, with_int(GS_OPT_TRANSPORT, 0)};
+    const gs_opt wrong[] = {with_int(GS_OPT_PACKET, 3), with_int(GS_OPT_NODELAY, 2), with_int(GS_OPT_FAMILY, 0),
+                            {.name = GS_OPT_IP},        {.name = GS_OPT_END},        with_int(GS_OPT_TRANSPORT, 0)};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         buf[0] = 'x';
         assert_code(gs_opt_text(&wrong[i], buf, sizeof buf), GS_EBADARG);

@@ -1,5 +1,5 @@
-/* Where the input is cut changes no answer, but for the exceptions that packet.h names: what gs_decode says once, it says with any
- * more behind. All short inputs of the kinds that lines are made of, and random records. */
+/* Where the input is cut changes no answer, but for the exceptions that packet.h names: what gs_decode says once, it says with
+ * any more behind. All short inputs of the kinds that lines are made of, and random records. */
 #include "packet_test.h"
 #include "support.h"
 
@@ -24,7 +24,8 @@ static bool cuts_do_not_matter(const gs_decoder *d, const uint8_t *in, size_t n)
     struct answer before = {0, 0};
     for (size_t i = 1; i <= n; i++) {
         struct answer now = ask(d, in, i);
-        if ((before.used != 0 && now.used != before.used) || (before.more && now.more != before.more && now.used != (ssize_t)before.more))
+        if ((before.used != 0 && now.used != before.used) ||
+            (before.more && now.more != before.more && now.used != (ssize_t)before.more))
             return false;
         before = now;
     }
@@ -54,8 +55,8 @@ static void each_input(const gs_decoder *d, long *differing)
             in[i] = (uint8_t)letters[rest % LETTERS];
         bool same = cuts_do_not_matter(d, in, LINES);
         if (same == may_differ(d, in, LINES))
-            fail_msg("type %d, packet_size %u, line_length %u, input %ld: cuts %s", (int)d->type, d->packet_size, d->line_length, k,
-                     same ? "do not matter" : "matter");
+            fail_msg("type %d, packet_size %u, line_length %u, input %ld: cuts %s", (int)d->type, d->packet_size, d->line_length,
+                     k, same ? "do not matter" : "matter");
         *differing += !same;
     }
 }

@@ -46,7 +46,8 @@ static void send_frames(int n)
         wire[i * 8 + 3] = 4;
         memcpy(wire + i * 8 + 4, &i, 4);
     }
-    gs_opt raw[] = {GS_INT(PACKET, GS_PACKET_RAW), {.name = GS_OPT_END}}, four[] = {GS_INT(PACKET, GS_PACKET_4), {.name = GS_OPT_END}};
+    gs_opt raw[] = {GS_INT(PACKET, GS_PACKET_RAW), {.name = GS_OPT_END}},
+           four[] = {GS_INT(PACKET, GS_PACKET_4), {.name = GS_OPT_END}};
     assert_ok(gs_stream_setopts(p.a, raw));
     int e = gs_stream_send(p.a, wire, (size_t)n * 8);
     free(wire);
@@ -116,7 +117,8 @@ static void send_long_frames(void)
         wire[i * LONG_FRAME + 3] = LONG & 255;
         memset(wire + i * LONG_FRAME + 4, 'a' + i, LONG);
     }
-    gs_opt raw[] = {GS_INT(PACKET, GS_PACKET_RAW), {.name = GS_OPT_END}}, four[] = {GS_INT(PACKET, GS_PACKET_4), {.name = GS_OPT_END}};
+    gs_opt raw[] = {GS_INT(PACKET, GS_PACKET_RAW), {.name = GS_OPT_END}},
+           four[] = {GS_INT(PACKET, GS_PACKET_4), {.name = GS_OPT_END}};
     assert_ok(gs_stream_setopts(p.a, raw));
     assert_ok(gs_stream_send(p.a, wire, sizeof wire));
     assert_ok(gs_stream_setopts(p.a, four));

@@ -21,7 +21,8 @@ static int set_up(void **state)
     got = malloc(LONG);
     assert_non_null(packet);
     assert_non_null(got);
-    tcp_pair_open(&p, o, (const gs_opt[]){GS_INT(PACKET, GS_PACKET_4), GS_INT(ACTIVE, GS_ACTIVE_FALSE), {.name = GS_OPT_END}}, true);
+    tcp_pair_open(&p, o, (const gs_opt[]){GS_INT(PACKET, GS_PACKET_4), GS_INT(ACTIVE, GS_ACTIVE_FALSE), {.name = GS_OPT_END}},
+                  true);
     return 0;
 }
 

@@ -160,7 +160,8 @@ static void a_netns_that_is_none_is_told(void **state)
     gs_stream s;
     assert_code(gs_stream_listen(&s, "tcp://127.0.0.1:0", GS_OPTS(GS_STR(NETNS, "/no/such/netns")), GS_NO_MAILBOX), -ENOENT);
     assert_non_null(strstr(gs_error_detail(-ENOENT), "/no/such/netns"));
-    assert_code(gs_stream_connect(&s, "tcp://127.0.0.1:9", GS_OPTS(GS_STR(NETNS, "/dev/null")), GS_NO_MAILBOX, PAIR_WAIT_MS), -EINVAL);
+    assert_code(gs_stream_connect(&s, "tcp://127.0.0.1:9", GS_OPTS(GS_STR(NETNS, "/dev/null")), GS_NO_MAILBOX, PAIR_WAIT_MS),
+                -EINVAL);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)

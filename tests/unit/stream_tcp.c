@@ -71,8 +71,8 @@ static void connect_binds_to_ip_and_port(void **state)
     gs_addr from = address("127.0.0.5:0"), own;
     assert_ok(gs_mailbox_new(&p.mb));
     tcp_listen(&p, NULL, GS_NO_MAILBOX);
-    assert_ok(gs_stream_connect(&p.a, p.at, (const gs_opt[]){{.name = GS_OPT_IP, .v.addr = &from}, {.name = GS_OPT_END}}, GS_NO_MAILBOX,
-                                PAIR_WAIT_MS));
+    assert_ok(gs_stream_connect(&p.a, p.at, (const gs_opt[]){{.name = GS_OPT_IP, .v.addr = &from}, {.name = GS_OPT_END}},
+                                GS_NO_MAILBOX, PAIR_WAIT_MS));
     assert_ok(gs_stream_accept(p.listener, &p.b, GS_NO_MAILBOX, PAIR_WAIT_MS, NULL));
     char text[GS_ADDR_TEXT_MAX];
     assert_ok(gs_stream_peername(p.b, &own));
@@ -92,8 +92,8 @@ static void listen_binds_to_ifaddr(void **state)
     gs_addr at = address("127.0.0.9:0"), own;
     char text[GS_ADDR_TEXT_MAX];
     assert_ok(gs_mailbox_new(&p.mb));
-    assert_ok(gs_stream_listen(&p.listener, "tcp://:0", (const gs_opt[]){{.name = GS_OPT_IFADDR, .v.addr = &at}, {.name = GS_OPT_END}},
-                               GS_NO_MAILBOX));
+    assert_ok(gs_stream_listen(&p.listener, "tcp://:0",
+                               (const gs_opt[]){{.name = GS_OPT_IFADDR, .v.addr = &at}, {.name = GS_OPT_END}}, GS_NO_MAILBOX));
     assert_ok(gs_stream_sockname(p.listener, &own));
     assert_ok(gs_addr_text(&own, text, sizeof text));
     assert_memory_equal(text, "127.0.0.9:", 10);
@@ -214,7 +214,8 @@ static void a_descriptor_given_is_taken_also_on_failure(void **state)
         assert_false(is_open(fd));
     }
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_code(gs_stream_connect(&s, "tcp://127.0.0.1:1", GS_OPTS(GS_INT(FD, fd), GS_INT(PACKET, 77)), GS_NO_MAILBOX, 0), -EINVAL);
+    assert_code(gs_stream_connect(&s, "tcp://127.0.0.1:1", GS_OPTS(GS_INT(FD, fd), GS_INT(PACKET, 77)), GS_NO_MAILBOX, 0),
+                -EINVAL);
     assert_false(is_open(fd));
 }
 

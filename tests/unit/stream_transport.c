@@ -175,7 +175,8 @@ static void fresh_streams_answer_the_tables_defaults(void **state)
     for (int name = 1; name < GS_OPT_COUNT; name++) {
         const struct gsi_opt_row *row = gsi_opt_row(name);
         gs_opt o, ask[] = {{.name = name}, {.name = GS_OPT_END}};
-        if (!(row->where & GSI_ON_GET) || row->type == GSI_RAW || row->type == GSI_BIN || gs_opt_parse(row->erlang, row->initial, &o) < 0)
+        if (!(row->where & GSI_ON_GET) || row->type == GSI_RAW || row->type == GSI_BIN ||
+            gs_opt_parse(row->erlang, row->initial, &o) < 0)
             continue; /* "the kernel's" and its like */
         gs_opt_clear(&o);
         int e = gs_stream_getopts(s, ask);

@@ -94,7 +94,8 @@ static void *sleep_in_receive(void *arg)
 static void open_for_filling(void)
 {
     gs_msg m;
-    tcp_pair_open(&p, NULL, GS_OPTS(GS_INT(SNDBUF, 8192), GS_INT(SEND_TIMEOUT, GS_NOWAIT), GS_INT(ACTIVE, GS_ACTIVE_FALSE)), true);
+    tcp_pair_open(&p, NULL, GS_OPTS(GS_INT(SNDBUF, 8192), GS_INT(SEND_TIMEOUT, GS_NOWAIT), GS_INT(ACTIVE, GS_ACTIVE_FALSE)),
+                  true);
     assert_code(gs_receive(p.mb, &m, 0), GS_ETIMEOUT);
 }
 

@@ -99,8 +99,12 @@ static void a_client_of_another_key_or_too_old_is_turned_away(void **state)
     world_leave(a);
     a->server_over = 0;
     a->conn = gsi_coordination_join(lab, a, now);
-    assert_ok(gsi_control_new(&a->c, &(struct control_config){.url = &url, .server_key = gsi_coordination_public(lab), .machine_private = a->machine,
-                                                              .version = COORDINATION_VERSION_MIN - 1}, now));
+    assert_ok(gsi_control_new(&a->c,
+                              &(struct control_config){.url = &url,
+                                                       .server_key = gsi_coordination_public(lab),
+                                                       .machine_private = a->machine,
+                                                       .version = COORDINATION_VERSION_MIN - 1},
+                              now));
     world_pump();
     assert_code(a->over, -ECONNREFUSED);
     assert_code(a->server_over, GS_ECLOSED);

@@ -26,8 +26,8 @@ static int tear_down(void **state)
 static char answer[4096];
 static int status;
 
-static int on_status(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_n, const uint8_t *value, size_t n,
-                     uint8_t flags, void *user)
+static int on_status(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_n,
+                     const uint8_t *value, size_t n, uint8_t flags, void *user)
 {
     (void)session, (void)frame, (void)flags, (void)user, (void)n;
     if (name_n == 7 && memcmp(name, ":status", 7) == 0)
@@ -49,7 +49,8 @@ struct source {
     size_t n;
 };
 
-static ssize_t read_source(nghttp2_session *session, int32_t stream, uint8_t *out, size_t cap, uint32_t *flags, nghttp2_data_source *source, void *user)
+static ssize_t read_source(nghttp2_session *session, int32_t stream, uint8_t *out, size_t cap, uint32_t *flags,
+                           nghttp2_data_source *source, void *user)
 {
     (void)session, (void)stream, (void)user;
     struct source *from = source->ptr;
@@ -294,7 +295,10 @@ static bool life(void)
                 if (n > 0)
                     (void)!gsi_control_feed(ends[k].c, buf, (size_t)n, now);
                 for (struct control_event event; gsi_control_next(ends[k].c, &event);)
-                    seen |= event.type == CONTROL_MAP && event.message.n && memmem(event.message.p, event.message.n, k ? "nodea" : "nodeb", 5) ? 1 << k : 0;
+                    seen |= event.type == CONTROL_MAP && event.message.n &&
+                                    memmem(event.message.p, event.message.n, k ? "nodea" : "nodeb", 5)
+                                ? 1 << k
+                                : 0;
             }
     }
     world_end();

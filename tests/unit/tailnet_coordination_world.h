@@ -1,4 +1,5 @@
-/* tailnet_coordination_world.h: a lab's control server and nodes that are our own control client and network map, in one process. */
+/* tailnet_coordination_world.h: a lab's control server and nodes that are our own control client and network map, in one
+ * process. */
 #ifndef TAILNET_COORDINATION_WORLD_H
 #define TAILNET_COORDINATION_WORLD_H
 

@@ -8,7 +8,8 @@
 #include "support.h"
 #include "tailnet/crypto/crypto.h"
 
-#define SUNSCREEN "Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, sunscreen would be it."
+#define SUNSCREEN                                                                                                                \
+    "Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, sunscreen would be it."
 enum { SUN = sizeof SUNSCREEN - 1 };
 
 static void from(uint8_t *out, size_t n, unsigned first)
@@ -49,9 +50,12 @@ static void public_keys_agree_with_the_reference(void **state)
         unsigned first;
         const char *public;
     } rows[] = {
-        {0x01, "07a37cbc142093c8b755dc1b10e86cb426374ad16aa853ed0bdfc0b2b86d1c7c"}, {0x41, "64b101b1d0be5a8704bd078f9895001fc03e8e9f9522f188dd128d9846d48466"},
-        {0x81, "883186b800b41d5cf0429695da9b3cc4f328ebcd184a6e482fa578c103f06c77"}, {0xa1, "ad438bfae31f6c093d61d4339255ea798092c9fadd07b97827f4b0ae9dee7c1c"},
-        {0xc1, "3a553d74792d727efa9b9a4cde3da1ad93f1a2d0c09cb639b1a3c0fda14cbe24"}, {0x21, "5869aff450549732cbaaed5e5df9b30a6da31cb0e5742bad5ad4a1a768f1a67b"},
+        {0x01, "07a37cbc142093c8b755dc1b10e86cb426374ad16aa853ed0bdfc0b2b86d1c7c"},
+        {0x41, "64b101b1d0be5a8704bd078f9895001fc03e8e9f9522f188dd128d9846d48466"},
+        {0x81, "883186b800b41d5cf0429695da9b3cc4f328ebcd184a6e482fa578c103f06c77"},
+        {0xa1, "ad438bfae31f6c093d61d4339255ea798092c9fadd07b97827f4b0ae9dee7c1c"},
+        {0xc1, "3a553d74792d727efa9b9a4cde3da1ad93f1a2d0c09cb639b1a3c0fda14cbe24"},
+        {0x21, "5869aff450549732cbaaed5e5df9b30a6da31cb0e5742bad5ad4a1a768f1a67b"},
         {0x61, "244fe3b963e899dd295baffce248d3530f3a9a7479ba063002680ebfe7adad49"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -67,9 +71,12 @@ static void points_of_small_order_are_refused(void **state)
 {
     (void)state;
     static const char *const points[] = {
-        "0000000000000000000000000000000000000000000000000000000000000000", "0100000000000000000000000000000000000000000000000000000000000000",
-        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800", "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
-        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+        "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
         "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
     };
     uint8_t private[KEY_LEN], point[KEY_LEN], shared[KEY_LEN];
@@ -160,7 +167,8 @@ static void aeads_agree_with_their_documents(void **state)
 static void each_changed_bit_is_refused_and_nothing_is_left_to_read(void **state)
 {
     (void)state;
-    uint8_t key[KEY_LEN], nonce[XNONCE_LEN], sealed[40 + TAG_LEN], xsealed[40 + TAG_LEN], box[40 + BOX_OVERHEAD], out[40], plain[40];
+    uint8_t key[KEY_LEN], nonce[XNONCE_LEN], sealed[40 + TAG_LEN], xsealed[40 + TAG_LEN], box[40 + BOX_OVERHEAD], out[40],
+        plain[40];
     struct aead *a;
     from(key, KEY_LEN, 3);
     from(nonce, XNONCE_LEN, 5);
@@ -189,8 +197,8 @@ static void each_changed_bit_is_refused_and_nothing_is_left_to_read(void **state
         assert_false(gsi_aead_open(a, out, nonce, sealed, n));
     }
     assert_false(gsi_open(out, key, nonce, "aD", 2, sealed, sizeof sealed));
-    assert_true(gsi_open(out, key, nonce, "ad", 2, sealed, sizeof sealed) && gsi_xopen(out, key, nonce, "ad", 2, xsealed, sizeof xsealed) &&
-                gsi_box_open(out, key, nonce, box, sizeof box));
+    assert_true(gsi_open(out, key, nonce, "ad", 2, sealed, sizeof sealed) &&
+                gsi_xopen(out, key, nonce, "ad", 2, xsealed, sizeof xsealed) && gsi_box_open(out, key, nonce, box, sizeof box));
     gsi_aead_free(a);
     gsi_aead_free(NULL);
 }
@@ -231,7 +239,8 @@ static void the_box_agrees_with_the_reference(void **state)
     from(node, KEY_LEN, 0x81);
     assert_true(gsi_box_key(shared, node, server));
     gsi_box_seal(out, shared, nonce, info, sizeof info - 1);
-    assert_hex(out, sizeof out, "a979864a8b3f8ef1ebf654ab160439e960837f885ee123a1c9c23c9eca499895a95a7bfeb28517247ae645fc0a3d34cf");
+    assert_hex(out, sizeof out,
+               "a979864a8b3f8ef1ebf654ab160439e960837f885ee123a1c9c23c9eca499895a95a7bfeb28517247ae645fc0a3d34cf");
 }
 
 /* ---- a lack of memory ---- */

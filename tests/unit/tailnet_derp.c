@@ -1,5 +1,5 @@
-/* A relay's client: the reference's frames, a login cut and split anywhere, what a relay may say when, and what it may not; queues and
- * clocks with limits. */
+/* A relay's client: the reference's frames, a login cut and split anywhere, what a relay may say when, and what it may not;
+ * queues and clocks with limits. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -155,7 +155,9 @@ static void frames_are_the_reference_s(void **state)
     HEX(node_b, "ad438bfae31f6c093d61d4339255ea798092c9fadd07b97827f4b0ae9dee7c1c");
     memcpy(to, node_b, KEY_LEN);
     assert_ok(gsi_derp_send(c, to, "hello", 5, false, T0));
-    assert_hex(out, drain(c, out, sizeof out), "13000000080102030405060708" "0400000025ad438bfae31f6c093d61d4339255ea798092c9fadd07b97827f4b0ae9dee7c1c68656c6c6f");
+    assert_hex(out, drain(c, out, sizeof out),
+               "13000000080102030405060708"
+               "0400000025ad438bfae31f6c093d61d4339255ea798092c9fadd07b97827f4b0ae9dee7c1c68656c6c6f");
     assert_int_equal(gsi_derp_stat(c).sent, 1);
     gsi_derp_prefer(c, true);
     assert_int_equal(drain(c, out, sizeof out), 0);
@@ -192,7 +194,8 @@ static void say_life(struct script *s)
 static void assert_life(struct derp_client *c, const struct script *s, size_t piece)
 {
     struct derp_event e[16];
-    static const enum derp_event_kind wanted[] = {DERP_CONNECTED, DERP_RECEIVED, DERP_RECEIVED, DERP_PEER_LEFT, DERP_PEER_LEFT, DERP_UNHEALTHY, DERP_HEALTHY, DERP_RESTARTS};
+    static const enum derp_event_kind wanted[] = {DERP_CONNECTED, DERP_RECEIVED,  DERP_RECEIVED, DERP_PEER_LEFT,
+                                                  DERP_PEER_LEFT, DERP_UNHEALTHY, DERP_HEALTHY,  DERP_RESTARTS};
     int n = play(c, s, piece, e, 16);
     assert_int_equal(n, sizeof wanted / sizeof *wanted);
     for (int i = 0; i < n; i++)
@@ -333,7 +336,8 @@ static void frames_out_of_place_or_shape_are_refused(void **state)
         size_t n;
     } wrong[] = {{DERP_RECV_PACKET, KEY_LEN - 1}, {DERP_PEER_GONE, KEY_LEN - 1}, {DERP_PING, 7}, {DERP_RESTARTING, 7}};
     for (unsigned type = 0; type < 256; type++) { /* first */
-        if (type == DERP_SERVER_KEY || (type > DERP_FORWARD_PACKET && type < DERP_WATCH_CONNS) || type > DERP_RESTARTING || type == 0)
+        if (type == DERP_SERVER_KEY || (type > DERP_FORWARD_PACKET && type < DERP_WATCH_CONNS) || type > DERP_RESTARTING ||
+            type == 0)
             continue;
         s.n = 0;
         say(&s, answer, sizeof answer - 1);
@@ -368,7 +372,8 @@ static void an_announced_length_is_checked_before_anything_is_kept(void **state)
             gsi_derp_head(head, (enum derp_type)type, lengths[i]);
             ssize_t k = gsi_derp_frames_feed(&f, head, sizeof head, &frame);
             bool unknown = type == 0 || (type > DERP_FORWARD_PACKET && type < DERP_WATCH_CONNS) || type > DERP_RESTARTING;
-            bool allowed = (unknown && lengths[i] <= DERP_FRAME_MAX) || (type == DERP_FORWARD_PACKET && lengths[i] <= 2 * KEY_LEN + DERP_PACKET_MAX);
+            bool allowed = (unknown && lengths[i] <= DERP_FRAME_MAX) ||
+                           (type == DERP_FORWARD_PACKET && lengths[i] <= 2 * KEY_LEN + DERP_PACKET_MAX);
             assert_int_equal(k, allowed ? DERP_HEADER_LEN : GS_EINVALID);
             assert_true(!frame.whole && f.cap == 0);
             gsi_derp_frames_fini(&f);
@@ -397,7 +402,8 @@ static void a_full_queue_drops_and_keeps_places_for_disco(void **state)
     assert_int_equal(play(c, &s, s.n, e, 2), 0);
     gsi_derp_prefer(c, true); /* waits for a place, and is not forgotten */
     size_t n = drain(c, out, sizeof out);
-    assert_int_equal(n, DERP_QUEUE * (DERP_HEADER_LEN + KEY_LEN + 6) + DERP_QUEUE_DISCO * (DERP_HEADER_LEN + KEY_LEN + 5) + 8 * (DERP_HEADER_LEN + 8) + DERP_HEADER_LEN + 1);
+    assert_int_equal(n, DERP_QUEUE * (DERP_HEADER_LEN + KEY_LEN + 6) + DERP_QUEUE_DISCO * (DERP_HEADER_LEN + KEY_LEN + 5) +
+                            8 * (DERP_HEADER_LEN + 8) + DERP_HEADER_LEN + 1);
     assert_int_equal(out[n - 6], DERP_NOTE_PREFERRED);
     struct derp_stat stat = gsi_derp_stat(c);
     assert_true(stat.sent == DERP_QUEUE + DERP_QUEUE_DISCO && stat.dropped == 2);

@@ -39,7 +39,8 @@ static void some_free(void *p, const char *file, int line)
 
 /* ---- keys ---- */
 
-static uint8_t private_a[KEY_LEN], private_b[KEY_LEN], public_a[KEY_LEN], public_b[KEY_LEN], shared[KEY_LEN], node_a[KEY_LEN], node_b[KEY_LEN];
+static uint8_t private_a[KEY_LEN], private_b[KEY_LEN], public_a[KEY_LEN], public_b[KEY_LEN], shared[KEY_LEN], node_a[KEY_LEN],
+    node_b[KEY_LEN];
 
 static int init(void **state)
 {
@@ -160,7 +161,8 @@ static void each_changed_bit_and_each_cut_is_refused(void **state)
     HEX(packet, PING_PACKET);
     for (size_t bit = 0; bit < sizeof packet * 8; bit++) {
         packet[bit / 8] ^= (uint8_t)(1 << bit % 8);
-        bool in_key = bit / 8 >= DISCO_MAGIC_LEN && bit / 8 < DISCO_MAGIC_LEN + KEY_LEN; /* chooses the secret, and is not authentic by itself */
+        bool in_key = bit / 8 >= DISCO_MAGIC_LEN &&
+                      bit / 8 < DISCO_MAGIC_LEN + KEY_LEN; /* chooses the secret, and is not authentic by itself */
         assert_int_equal(gsi_disco_open(packet, sizeof packet, shared, &m) == 0, in_key);
         packet[bit / 8] ^= (uint8_t)(1 << bit % 8);
     }

@@ -199,7 +199,8 @@ static void an_address_of_a_tailnet_without_node_is_an_error(void **state)
         assert_true(is_refusal(gs_stream_listen(&s, "tailnet://:7", opts, GS_NO_MAILBOX)));
         assert_true(is_refusal(gs_stream_connect(&s, "tailnet://peer:7", opts, GS_NO_MAILBOX, 0)));
     }
-    static const char *const no_address[] = {"tailnet://", "tailnet://peer", "tailnet://:x", "tailnet://peer:65536", "tailnet://[::1:80", "tailnet://::1:80"};
+    static const char *const no_address[] = {"tailnet://",           "tailnet://peer",    "tailnet://:x",
+                                             "tailnet://peer:65536", "tailnet://[::1:80", "tailnet://::1:80"};
     for (size_t i = 0; i < sizeof no_address / sizeof no_address[0]; i++)
         assert_true(gs_stream_connect(&s, no_address[i], NULL, GS_NO_MAILBOX, 0) < 0);
 }

@@ -183,8 +183,9 @@ HOSTILE(gs_lab_restart)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ROW(gs_lab_start), ROW(gs_lab_stop),    ROW(gs_lab_control_url), ROW(gs_lab_ca_file), ROW(gs_lab_port),   ROW(gs_lab_nodes),      ROW(gs_lab_node),
-        ROW(gs_lab_approve), ROW(gs_lab_authorize), ROW(gs_lab_remove),  ROW(gs_lab_expire),  ROW(gs_lab_set_filter), ROW(gs_lab_restart),
+        ROW(gs_lab_start),  ROW(gs_lab_stop),       ROW(gs_lab_control_url), ROW(gs_lab_ca_file),   ROW(gs_lab_port),
+        ROW(gs_lab_nodes),  ROW(gs_lab_node),       ROW(gs_lab_approve),     ROW(gs_lab_authorize), ROW(gs_lab_remove),
+        ROW(gs_lab_expire), ROW(gs_lab_set_filter), ROW(gs_lab_restart),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

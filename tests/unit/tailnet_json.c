@@ -1,4 +1,5 @@
-/* The pull reader takes what RFC 8259 allows and nothing else, tells where it stopped, and the writer's output is read back the same. */
+/* The pull reader takes what RFC 8259 allows and nothing else, tells where it stopped, and the writer's output is read back the
+ * same. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -167,8 +168,8 @@ static void strings_are_unescaped_and_bounded(void **state)
     }
     assert_false(gsi_json_item(&j));
     assert_int_equal(gsi_json_end(&j), 0);
-    static const char *const bad[] = {"\"12345678\"", "\"\\u0061bcdefgh\"", "\"a\\u0000b\"", "\"\\u0000\"", "5", "[]", "\"1234567\\u00e9\"",
-                                      "\"123456\\u00e9\"", "\"1234\\ud834\\udd1e\""};
+    static const char *const bad[] = {"\"12345678\"", "\"\\u0061bcdefgh\"", "\"a\\u0000b\"",     "\"\\u0000\"",           "5",
+                                      "[]",           "\"1234567\\u00e9\"", "\"123456\\u00e9\"", "\"1234\\ud834\\udd1e\""};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         j = of(bad[i]);
         memset(out, 'x', sizeof out);
@@ -289,7 +290,8 @@ static void base64_is_strict_and_bounded(void **state)
     (void)state;
     static const struct {
         const char *text, *want;
-    } rows[] = {{"\"\"", ""}, {"\"Zg==\"", "f"}, {"\"Zm8=\"", "fo"}, {"\"Zm9v\"", "foo"}, {"\"Zm9vYg==\"", "foob"}, {"\"+\\/+\\/\"", "\xfb\xff\xbf"}};
+    } rows[] = {{"\"\"", ""},        {"\"Zg==\"", "f"},        {"\"Zm8=\"", "fo"},
+                {"\"Zm9v\"", "foo"}, {"\"Zm9vYg==\"", "foob"}, {"\"+\\/+\\/\"", "\xfb\xff\xbf"}};
     uint8_t out[4];
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct json j = of(rows[i].text);
@@ -297,8 +299,9 @@ static void base64_is_strict_and_bounded(void **state)
         assert_memory_equal(out, rows[i].want, strlen(rows[i].want));
         assert_int_equal(gsi_json_end(&j), 0);
     }
-    static const char *const bad[] = {"\"Z\"", "\"Zg\"", "\"Zg=\"", "\"Zg===\"", "\"Zh==\"", "\"Zm9=\"", "\"Z===\"", "\"=\"", "\"====\"", "\"Zg==Zg==\"",
-                                      "\"Zm9vYmE=\"", "\"Zm 9\"", "\"Zm-_\"", "\"Zg=a\"", "\"Zm9v\\n\"", "\"\xc3\xa9==\"", "\"\\u005\"", "7"};
+    static const char *const bad[] = {"\"Z\"",    "\"Zg\"",   "\"Zg=\"",     "\"Zg===\"",      "\"Zh==\"",     "\"Zm9=\"",
+                                      "\"Z===\"", "\"=\"",    "\"====\"",    "\"Zg==Zg==\"",   "\"Zm9vYmE=\"", "\"Zm 9\"",
+                                      "\"Zm-_\"", "\"Zg=a\"", "\"Zm9v\\n\"", "\"\xc3\xa9==\"", "\"\\u005\"",   "7"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct json j = of(bad[i]);
         (void)gsi_json_base64(&j, out, sizeof out);
@@ -333,12 +336,14 @@ static void times_are_those_of_rfc_3339(void **state)
         for (size_t n = 0; n < strlen(rows[i].text); n++)
             assert_false(gsi_json_time_parse(rows[i].text, n, &t));
     }
-    static const char *const bad[] = {
-        "2026-11-21 08:15:30Z", "2026-11-21t08:15:30Z", "2026-11-21T08:15:30z", "2026-13-01T00:00:00Z", "2026-00-01T00:00:00Z",
-        "2026-02-29T00:00:00Z", "1900-02-29T00:00:00Z", "2026-04-31T00:00:00Z", "2026-01-00T00:00:00Z", "2026-01-01T24:00:00Z",
-        "2026-01-01T00:60:00Z", "2026-01-01T00:00:60Z", "0000-01-01T00:00:00Z", "2026-01-01T00:00:00.Z", "2026-01-01T00:00:00.1234567890Z",
-        "2026-01-01T00:00:00+24:00", "2026-01-01T00:00:00+00:60", "2026-01-01T00:00:00+0000", "2026-01-01T00:00:00", "2026-1-01T00:00:00Z",
-        "+026-01-01T00:00:00Z", "2026-01-01T00:00:00ZZ", "2026-01-01T-1:00:00Z"};
+    static const char *const bad[] = {"2026-11-21 08:15:30Z",      "2026-11-21t08:15:30Z",      "2026-11-21T08:15:30z",
+                                      "2026-13-01T00:00:00Z",      "2026-00-01T00:00:00Z",      "2026-02-29T00:00:00Z",
+                                      "1900-02-29T00:00:00Z",      "2026-04-31T00:00:00Z",      "2026-01-00T00:00:00Z",
+                                      "2026-01-01T24:00:00Z",      "2026-01-01T00:60:00Z",      "2026-01-01T00:00:60Z",
+                                      "0000-01-01T00:00:00Z",      "2026-01-01T00:00:00.Z",     "2026-01-01T00:00:00.1234567890Z",
+                                      "2026-01-01T00:00:00+24:00", "2026-01-01T00:00:00+00:60", "2026-01-01T00:00:00+0000",
+                                      "2026-01-01T00:00:00",       "2026-1-01T00:00:00Z",       "+026-01-01T00:00:00Z",
+                                      "2026-01-01T00:00:00ZZ",     "2026-01-01T-1:00:00Z"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct json_time t;
         if (gsi_json_time_parse(bad[i], strlen(bad[i]), &t))

@@ -320,7 +320,8 @@ static void a_directory_and_a_port_are_one_labs(void **state)
     (void)state;
     gs_lab other;
     assert_code(gs_lab_start(&other, &(gs_lab_config){.directory = temp_path("lab")}), -EBUSY);
-    assert_code(gs_lab_start(&other, &(gs_lab_config){.directory = temp_path("second"), .control_port = (uint16_t)gs_lab_port(lab, GS_LAB_CONTROL)}),
+    assert_code(gs_lab_start(&other, &(gs_lab_config){.directory = temp_path("second"),
+                                                      .control_port = (uint16_t)gs_lab_port(lab, GS_LAB_CONTROL)}),
                 -EADDRINUSE);
     assert_ok(gs_lab_start(&other, &(gs_lab_config){.directory = temp_path("second")}));
     assert_true(other.id != lab.id);

@@ -1,4 +1,5 @@
-/* The node's UDP sockets: batches keep the borders of datagrams, with and without offloads; what the kernel refuses is told or counted. */
+/* The node's UDP sockets: batches keep the borders of datagrams, with and without offloads; what the kernel refuses is told or
+ * counted. */
 #include <errno.h>
 #include <netinet/udp.h>
 #include <poll.h>

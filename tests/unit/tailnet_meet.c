@@ -1,5 +1,6 @@
-/* The protocols together, as a node will hold them: three nodes with WireGuard, paths and a relay's client each, one relay, and a network
- * of virtual time between them. Packets go by the relay at once, directly as soon as may be, and by the relay again when UDP is cut. */
+/* The protocols together, as a node will hold them: three nodes with WireGuard, paths and a relay's client each, one relay, and a
+ * network of virtual time between them. Packets go by the relay at once, directly as soon as may be, and by the relay again when
+ * UDP is cut. */
 #include <string.h>
 
 #include "support.h"

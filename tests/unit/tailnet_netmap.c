@@ -1,4 +1,5 @@
-/* The map takes messages as servers send them, and each rule of the reference's section 4.3 holds; what is wrong leaves it as it was. */
+/* The map takes messages as servers send them, and each rule of the reference's section 4.3 holds; what is wrong leaves it as it
+ * was. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -8,9 +9,12 @@
 #define K(c) "nodekey:00000000000000000000000000000000000000000000000000000000000000" c
 #define Z64 "0000000000000000000000000000000000000000000000000000000000000000"
 #define D(c) "discokey:00000000000000000000000000000000000000000000000000000000000000" c
-#define SELF "\"Node\":{\"ID\":1,\"StableID\":\"1\",\"Name\":\"self.net.test.\",\"User\":7,\"Key\":\"" K("01") "\",\"Addresses\":[\"100.64.0.1/32\",\"fd7a:115c:a1e0::1/128\"]}"
-#define PEER(id, key, name, ip, more)                                                                                 \
-    "{\"ID\":" id ",\"Name\":\"" name "\",\"User\":7,\"Key\":\"" K(key) "\",\"DiscoKey\":\"" D(key) "\",\"Addresses\":[\"" ip "/32\"],\"HomeDERP\":1" more "}"
+#define SELF                                                                                                                     \
+    "\"Node\":{\"ID\":1,\"StableID\":\"1\",\"Name\":\"self.net.test.\",\"User\":7,\"Key\":\"" K(                                 \
+        "01") "\",\"Addresses\":[\"100.64.0.1/32\",\"fd7a:115c:a1e0::1/128\"]}"
+#define PEER(id, key, name, ip, more)                                                                                            \
+    "{\"ID\":" id ",\"Name\":\"" name                                                                                            \
+    "\",\"User\":7,\"Key\":\"" K(key) "\",\"DiscoKey\":\"" D(key) "\",\"Addresses\":[\"" ip "/32\"],\"HomeDERP\":1" more "}"
 
 enum { WALL = 1795248930 };
 
@@ -189,7 +193,8 @@ static void the_first_message_of_a_stream_must_have_node(void **state)
 static void deltas_go_in_the_order_of_the_reference(void **state)
 {
     (void)state;
-    GOOD("{" SELF ",\"Peers\":[" PEER("2", "02", "b.net.test.", "100.64.0.2", "") "," PEER("3", "03", "c.net.test.", "100.64.0.3", "") "]}");
+    GOOD("{" SELF ",\"Peers\":[" PEER("2", "02", "b.net.test.", "100.64.0.2", "") "," PEER("3", "03", "c.net.test.", "100.64.0.3",
+                                                                                           "") "]}");
     assert_int_equal(added, 2);
     /* removed, then changed: 2 is replaced by another of its key; patch last */
     GOOD("{\"PeersChangedPatch\":[{\"NodeID\":4,\"DERPRegion\":5,\"Cap\":99,\"Online\":false},{\"NodeID\":77,\"DERPRegion\":5}],\"OnlineChange\":{\"4\":true,\"3\":true},"
@@ -214,12 +219,16 @@ static void deltas_go_in_the_order_of_the_reference(void **state)
 static void a_list_of_peers_is_complete_and_an_empty_one_changes_nothing(void **state)
 {
     (void)state;
-    GOOD("{" SELF ",\"Peers\":[" PEER("2", "02", "b.net.test.", "100.64.0.2", "") "," PEER("3", "03", "c.net.test.", "100.64.0.3", "") "]}");
+    GOOD("{" SELF ",\"Peers\":[" PEER("2", "02", "b.net.test.", "100.64.0.2", "") "," PEER("3", "03", "c.net.test.", "100.64.0.3",
+                                                                                           "") "]}");
     GOOD("{\"Peers\":[]}");
     assert_int_equal(gsi_netmap_peers_n(m), 2);
     GOOD("{\"Peers\":null}");
     assert_int_equal(gsi_netmap_peers_n(m), 2);
-    GOOD("{\"Peers\":[" PEER("3", "03", "c.net.test.", "100.64.0.3", "") "],\"PeersRemoved\":[3],\"OnlineChange\":{\"3\":true},\"PeersChanged\":[" PEER("9", "09", "i.", "100.64.0.9", "") "]}");
+    GOOD("{\"Peers\":[" PEER("3", "03", "c.net.test.", "100.64.0.3",
+                             "") "],\"PeersRemoved\":[3],\"OnlineChange\":{\"3\":true},\"PeersChanged\":[" PEER("9", "09", "i.",
+                                                                                                                "100.64.0.9",
+                                                                                                                "") "]}");
     assert_int_equal(gsi_netmap_peers_n(m), 1);
     assert_int_equal(removed, 1);
     assert_int_equal(changed_n, 0); /* 3 is what it was: nothing else of the message counts */
@@ -235,7 +244,8 @@ static void a_list_of_peers_is_complete_and_an_empty_one_changes_nothing(void **
 static void patches_overwrite_only_what_they_have(void **state)
 {
     (void)state;
-    GOOD("{" SELF ",\"Peers\":[" PEER("2", "02", "b.net.test.", "100.64.0.2", ",\"Endpoints\":[\"192.0.2.2:1\"],\"Online\":true,\"Cap\":5,\"CapMap\":{\"a\":[1]}") "]}");
+    GOOD("{" SELF ",\"Peers\":[" PEER("2", "02", "b.net.test.", "100.64.0.2",
+                                      ",\"Endpoints\":[\"192.0.2.2:1\"],\"Online\":true,\"Cap\":5,\"CapMap\":{\"a\":[1]}") "]}");
     GOOD("{\"PeersChangedPatch\":[{\"NodeID\":2,\"DERPRegion\":0,\"Cap\":0,\"Endpoints\":null,\"Key\":null,\"DiscoKey\":null,\"Online\":null,\"LastSeen\":null,\"KeyExpiry\":null,\"KeySignature\":null,\"CapMap\":null}]}");
     assert_int_equal(changed_n, 0);
     static const struct {
@@ -355,7 +365,8 @@ static void peers_that_must_not_be_are_dropped(void **state)
 static void a_new_id_alone_makes_a_new_self(void **state)
 {
     (void)state;
-    GOOD("{\"Node\":{\"ID\":2,\"Key\":\"" K("01") "\"},\"Peers\":[" PEER("2", "02", "b.", "100.64.0.2", "") "," PEER("3", "03", "c.", "100.64.0.3", "") "]}");
+    GOOD("{\"Node\":{\"ID\":2,\"Key\":\"" K("01") "\"},\"Peers\":[" PEER("2", "02", "b.", "100.64.0.2",
+                                                                         "") "," PEER("3", "03", "c.", "100.64.0.3", "") "]}");
     assert_null(gsi_netmap_by_id(m, 2));
     GOOD("{\"Node\":{\"ID\":3,\"Key\":\"" K("01") "\"},\"PeersChanged\":[" PEER("2", "02", "b.", "100.64.0.2", "") "]}");
     assert_int_equal(gsi_netmap_self(m)->id, 3);
@@ -399,7 +410,8 @@ static void no_rules_count_where_unsigned_peers_would_get_in(void **state)
     struct filter_list l[1];
     GOOD("{" SELF ",\"PacketFilter\":" RULE("100.64.0.0/24") ",\"Peers\":[" PEER("2", "02", "b.", "100.64.0.2", ",\"AllowedIPs\":[\"100.64.0.2/32\",\"10.0.0.0/8\"]") "]}");
     assert_int_equal(gsi_netmap_filter(m, l, 1), 1);
-    GOOD("{\"PeersChanged\":[" PEER("2", "02", "b.", "100.64.0.2", ",\"AllowedIPs\":[\"100.64.0.2/32\",\"10.0.0.0/8\"],\"UnsignedPeerAPIOnly\":true") "]}");
+    GOOD("{\"PeersChanged\":[" PEER("2", "02", "b.", "100.64.0.2",
+                                    ",\"AllowedIPs\":[\"100.64.0.2/32\",\"10.0.0.0/8\"],\"UnsignedPeerAPIOnly\":true") "]}");
     assert_true(told & 1 << MAP_FILTER);
     assert_int_equal(gsi_netmap_filter(m, l, 1), 0);
     assert_true(gsi_netmap_has_filter(m));

@@ -1,5 +1,5 @@
-/* Without memory at any allocation the map is what it was and nothing is lost; and what 100 and 10,000 peers take, in bytes and time (told, not judged,
- * but for the bytes). */
+/* Without memory at any allocation the map is what it was and nothing is lost; and what 100 and 10,000 peers take, in bytes and
+ * time (told, not judged, but for the bytes). */
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
@@ -161,8 +161,8 @@ static void a_peer_takes_few_bytes_and_ten_thousand_are_read(void **state)
             clock_gettime(CLOCK_MONOTONIC, &from);
             drain(m);
             double events = ms_since(&from);
-            print_message("# %u peers, %zu bytes of JSON, %s: parse %.1f ms, apply %.2f ms, events %.2f ms, %zu bytes per peer\n", peers, n, turn ? "all changed" : "first", parse, put,
-                          events, gsi_netmap_bytes(m) / peers);
+            print_message("# %u peers, %zu bytes of JSON, %s: parse %.1f ms, apply %.2f ms, events %.2f ms, %zu bytes per peer\n",
+                          peers, n, turn ? "all changed" : "first", parse, put, events, gsi_netmap_bytes(m) / peers);
         }
         assert_int_equal(gsi_netmap_peers_n(m), peers);
         assert_true(gsi_netmap_bytes(m) / peers < 1200);

@@ -1,4 +1,5 @@
-/* Random sequences of deltas leave the same peers as a naive model does, by every way to find them, and the events tell just the difference. */
+/* Random sequences of deltas leave the same peers as a naive model does, by every way to find them, and the events tell just the
+ * difference. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

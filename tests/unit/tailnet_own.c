@@ -17,7 +17,8 @@ static void assert_own(const struct own_endpoint *list, size_t n, const char *wa
 {
     char text[1024] = "", one[ENDPOINT_TEXT];
     for (size_t i = 0; i < n; i++)
-        snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s/%d", i ? " " : "", gsi_endpoint_text(&list[i].at, one), list[i].type);
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s/%d", i ? " " : "", gsi_endpoint_text(&list[i].at, one),
+                 list[i].type);
     assert_string_equal(text, wanted);
 }
 

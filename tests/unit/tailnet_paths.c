@@ -198,7 +198,8 @@ static void land(size_t k)
     settle(f.to);
 }
 
-/* With data: the first end sends each 100 ms and the second, as WireGuard's handshake does, answers when that came by the relay. */
+/* With data: the first end sends each 100 ms and the second, as WireGuard's handshake does, answers when that came by the
+ * relay. */
 static void run(uint64_t duration, bool data)
 {
     uint64_t end = net.now + duration, next_data = net.now, answer = UINT64_MAX;
@@ -495,7 +496,8 @@ static void better_counts_the_points_of_the_reference(void **state)
         {"203.0.113.1:1", 1000, "203.0.113.1:1", 100000, false},    /* one address is never better than itself */
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct path_quality a = {endpoint_of(cases[i].a), cases[i].a_us * 1000}, b = {endpoint_of(cases[i].b), cases[i].b_us * 1000};
+        struct path_quality a = {endpoint_of(cases[i].a), cases[i].a_us * 1000},
+                            b = {endpoint_of(cases[i].b), cases[i].b_us * 1000};
         if (gsi_path_is_better(&a, &b) != cases[i].better)
             fail_msg("case %zu", i);
     }

@@ -1,7 +1,7 @@
 /* runner: timeout 120
  *
- * Two data planes in one process: the kernel's TCP and UDP in two private namespaces, through WireGuard, over UDP on loopback and a relay
- * in memory. What arrives is right, whose it is can be told, and what may not pass does not. */
+ * Two data planes in one process: the kernel's TCP and UDP in two private namespaces, through WireGuard, over UDP on loopback and
+ * a relay in memory. What arrives is right, whose it is can be told, and what may not pass does not. */
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <poll.h>

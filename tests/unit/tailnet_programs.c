@@ -250,8 +250,10 @@ static void a_view_is_the_programs_alone(void **state)
         close(open(script("%s/hidden", dir), O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
         const struct namespace_view views[] = {{link, "inside\n"}, {dir, NULL}, {none, "nothing\n"}, {none, NULL}};
         char text[1024];
-        snprintf(text, sizeof text, "test \"$(cat %s)\" = inside && test -z \"$(ls %s)\" && ! test -e %s && echo more >> %s && "
-                                    "test $(wc -l < %s) = 2 && test -w /tmp && test $(ls -d %s)", link, dir, none, file, file, file);
+        snprintf(text, sizeof text,
+                 "test \"$(cat %s)\" = inside && test -z \"$(ls %s)\" && ! test -e %s && echo more >> %s && "
+                 "test $(wc -l < %s) = 2 && test -w /tmp && test $(ls -d %s)",
+                 link, dir, none, file, file, file);
         for (int round = 0; round < 2; round++) { /* each program has its own */
             pid_t pid;
             const char *const argv[] = {"sh", "-c", text, NULL};
@@ -274,7 +276,9 @@ static void the_environment_is_as_given(void **state)
     (void)state;
     struct namespace *ns = open_one(NAMESPACE_AUTO);
     pid_t pid;
-    const char *const argv[] = {"sh", "-c", "test \"$GENSOCK_X\" = 5", NULL}, *const env[] = {"GENSOCK_X=5", "PATH=/nowhere:/usr/bin:/bin", NULL};
+    const char *const argv[] = {"sh", "-c", "test \"$GENSOCK_X\" = 5", NULL}, *const env[] = {"GENSOCK_X=5",
+                                                                                              "PATH=/nowhere:/usr/bin:/bin",
+                                                                                              NULL};
     assert_ok(gsi_namespace_spawn(ns, &(struct namespace_program){.argv = argv, .envp = env}, &pid));
     assert_int_equal(status_of(pid), 0);
     assert_int_equal(setenv("GENSOCK_X", "6", 1), 0);
@@ -513,7 +517,8 @@ static void what_cannot_run_is_told(void **state)
         assert_code(gsi_namespace_spawn(ns, &(struct namespace_program){.argv = nothing}, &pid), -EINVAL);
         assert_code(gsi_namespace_spawn(ns, &(struct namespace_program){.argv = NULL}, &pid), -EINVAL);
         const char *const good[] = {"true", NULL};
-        assert_code(gsi_namespace_spawn(ns, &(struct namespace_program){.argv = good, .views_n = NAMESPACE_VIEWS + 1}, &pid), -EINVAL);
+        assert_code(gsi_namespace_spawn(ns, &(struct namespace_program){.argv = good, .views_n = NAMESPACE_VIEWS + 1}, &pid),
+                    -EINVAL);
         assert_int_equal(unlink(text) | unlink(odd), 0);
         gsi_namespace_close(ns);
     }

@@ -413,7 +413,8 @@ static void programs_find_no_other_names(void **state)
 static void the_machines_own_files_stay(void **state)
 {
     char out[4096];
-    const char *const see[] = {"sh", "-c", "cat /etc/resolv.conf /etc/nsswitch.conf; ls -A /run/nscd /var/run/nscd 2>/dev/null; true", NULL};
+    const char *const see[] = {"sh", "-c",
+                               "cat /etc/resolv.conf /etc/nsswitch.conf; ls -A /run/nscd /var/run/nscd 2>/dev/null; true", NULL};
     (void)state;
     FILE *f = fopen("/etc/resolv.conf", "re");
     char line[512];

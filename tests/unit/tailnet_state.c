@@ -1,4 +1,5 @@
-/* Keys as text, and the state of a node: what is written comes back; whatever is cut, changed or strange is an error that says so. */
+/* Keys as text, and the state of a node: what is written comes back; whatever is cut, changed or strange is an error that says
+ * so. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,14 +18,18 @@ static void counting(void *out, size_t n)
 
 /* ---- keys ---- */
 
-static int parse(enum key_kind kind, const char *text, uint8_t key[KEY_LEN]) { return gsi_key_parse(kind, text, strlen(text), key); }
+static int parse(enum key_kind kind, const char *text, uint8_t key[KEY_LEN])
+{
+    return gsi_key_parse(kind, text, strlen(text), key);
+}
 
 #define HEX64 "07a37cbc142093c8b755dc1b10e86cb426374ad16aa853ed0bdfc0b2b86d1c7c"
 
 static void keys_come_back_as_they_were_written(void **state)
 {
     (void)state;
-    static const char *const texts[KEY_KINDS] = {"privkey:" HEX64, "mkey:" HEX64, "nodekey:" HEX64, "discokey:" HEX64, "chalpub:" HEX64};
+    static const char *const texts[KEY_KINDS] = {"privkey:" HEX64, "mkey:" HEX64, "nodekey:" HEX64, "discokey:" HEX64,
+                                                 "chalpub:" HEX64};
     uint8_t key[KEY_LEN];
     char text[KEY_TEXT_MAX], brief[KEY_SHORT_MAX];
     for (int kind = 0; kind < KEY_KINDS; kind++)

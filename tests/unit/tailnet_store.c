@@ -209,8 +209,8 @@ static void nobody_has_a_state_too(void **state)
         /* by its name from within: the directories above may be root's alone */
         if (chdir(dir) < 0 || (root && (setgroups(0, NULL) < 0 || setgid(NOBODY) < 0 || setuid(NOBODY) < 0)))
             _exit(200);
-        bool ok = gsi_store_open(&s, "mine/") == 0 && gsi_store_read(s, got, sizeof got) == 0 && gsi_store_write(s, "one", 3) == 0 &&
-                  gsi_store_write(s, "two", 3) == 0;
+        bool ok = gsi_store_open(&s, "mine/") == 0 && gsi_store_read(s, got, sizeof got) == 0 &&
+                  gsi_store_write(s, "one", 3) == 0 && gsi_store_write(s, "two", 3) == 0;
         if (!ok)
             _exit(201);
         gsi_store_close(s);
@@ -278,14 +278,20 @@ static bool fails(void)
 }
 
 static int bad_mkdir(const char *path, mode_t mode) { return fails() ? -1 : real.mkdir(path, mode); }
-static int bad_openat(int at, const char *path, int flags, mode_t mode) { return fails() ? -1 : real.openat(at, path, flags, mode); }
+static int bad_openat(int at, const char *path, int flags, mode_t mode)
+{
+    return fails() ? -1 : real.openat(at, path, flags, mode);
+}
 static int bad_fstat(int fd, struct stat *out) { return fails() ? -1 : real.fstat(fd, out); }
 static int bad_flock(int fd, int operation) { return fails() ? -1 : real.flock(fd, operation); }
 static ssize_t bad_read(int fd, void *to, size_t n) { return fails() ? -1 : real.read(fd, to, n); }
 static ssize_t bad_write(int fd, const void *from, size_t n) { return fails() ? -1 : real.write(fd, from, n > 3 ? 3 : n); }
 static int bad_ftruncate(int fd, off_t n) { return fails() ? -1 : real.ftruncate(fd, n); }
 static int bad_fsync(int fd) { return fails() ? -1 : real.fsync(fd); }
-static int bad_renameat(int at, const char *from, int to_at, const char *to) { return fails() ? -1 : real.renameat(at, from, to_at, to); }
+static int bad_renameat(int at, const char *from, int to_at, const char *to)
+{
+    return fails() ? -1 : real.renameat(at, from, to_at, to);
+}
 static int bad_unlinkat(int at, const char *path, int flags) { return fails() ? -1 : real.unlinkat(at, path, flags); }
 static int bad_close(int fd) /* a failing close has closed */
 {
@@ -295,7 +301,8 @@ static int bad_close(int fd) /* a failing close has closed */
 
 static void break_disk(int at, int with, bool die)
 {
-    gsi_store_calls = (struct store_calls){bad_mkdir, bad_openat, bad_fstat, bad_flock, bad_read, bad_write, bad_ftruncate, bad_fsync, bad_renameat, bad_unlinkat, bad_close};
+    gsi_store_calls = (struct store_calls){bad_mkdir,     bad_openat, bad_fstat,    bad_flock,    bad_read, bad_write,
+                                           bad_ftruncate, bad_fsync,  bad_renameat, bad_unlinkat, bad_close};
     calls = 0;
     fail_at = at;
     fail_with = with;

@@ -57,7 +57,8 @@ static void close_all(gs_stream l, gs_stream pair[2])
 static void a_name_in_every_form_reaches_its_node(void **state)
 {
     (void)state;
-    static const char *const forms[] = {"tailnet://beta:7", "tailnet://BETA:7", "tailnet://beta.lab.test:7", "tailnet://beta.lab.test.:7"};
+    static const char *const forms[] = {"tailnet://beta:7", "tailnet://BETA:7", "tailnet://beta.lab.test:7",
+                                        "tailnet://beta.lab.test.:7"};
     gs_stream l = world_listen(b, "tailnet://:7"), pair[2] = {0};
     gs_addr list[4];
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {

@@ -45,10 +45,16 @@ static void strange_servers_are_understood(void **state)
     (void)state;
     assert_seen(HEAD("000c") "802000080001f523ea12d547", "203.0.113.5:54321");                           /* the old number */
     assert_seen(HEAD("000c") "000100080001d431cb007105", "203.0.113.5:54321");                           /* plain */
-    assert_seen(HEAD("0018") "000100080001000101010101" "002000080001f523ea12d547", "203.0.113.5:54321"); /* xored wins over plain */
-    assert_seen(HEAD("0014") "8022000361626300" "002000080001f523ea12d547", "203.0.113.5:54321");         /* padded attribute before it */
+    assert_seen(HEAD("0018") "000100080001000101010101"
+                             "002000080001f523ea12d547",
+                "203.0.113.5:54321"); /* xored wins over plain */
+    assert_seen(HEAD("0014") "8022000361626300"
+                             "002000080001f523ea12d547",
+                "203.0.113.5:54321"); /* padded attribute before it */
     assert_seen(V4 "ffffffff", "203.0.113.5:54321");                                                      /* bytes behind it */
-    assert_seen(HEAD("001c") "00200008000900000000000000000000" "000100080001d431cb007105", "203.0.113.5:54321"); /* no such family */
+    assert_seen(HEAD("001c") "00200008000900000000000000000000"
+                             "000100080001d431cb007105",
+                "203.0.113.5:54321"); /* no such family */
 }
 
 static int parse(const uint8_t *in, size_t n)

@@ -38,8 +38,8 @@ static void garbage_before_the_accept_ends_that_connection_alone(void **state)
     gs_mailbox_free(mb);
 }
 
-/* A selective receive for another stream finishes the handshake and, in OpenSSL's buffer, has the first half of a packet: nothing in the
- * kernel tells of that half, and the second one must still be heard of. */
+/* A selective receive for another stream finishes the handshake and, in OpenSSL's buffer, has the first half of a packet: nothing
+ * in the kernel tells of that half, and the second one must still be heard of. */
 static void half_a_packet_behind_the_handshake_is_no_end_of_watching(void **state)
 {
     (void)state;

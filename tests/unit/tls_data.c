@@ -82,7 +82,8 @@ static void close_notify_ends_one_direction_alone(void **state)
     for (int version = GS_TLS_1_2; version <= GS_TLS_1_3; version++)
         for (int who = 0; who < 2; who++) {
             struct tls_pair p;
-            tls_pair_open(&p, TLS_CLIENT(GS_INT(TLS_MAX_VERSION, version), GS_INT(EXIT_ON_CLOSE, 0)), TLS_SERVER(GS_INT(EXIT_ON_CLOSE, 0)));
+            tls_pair_open(&p, TLS_CLIENT(GS_INT(TLS_MAX_VERSION, version), GS_INT(EXIT_ON_CLOSE, 0)),
+                          TLS_SERVER(GS_INT(EXIT_ON_CLOSE, 0)));
             gs_stream first = who ? p.server : p.client, other = who ? p.client : p.server;
             struct sender a = {.s = first, .n = 300000, .finish = true}, b = {.s = other, .n = 3000000, .finish = true};
             start_sending(&a);

@@ -1,5 +1,5 @@
-/* TLS before and in the handshake: options that cannot be right, versions that do not meet, peers that say nothing under each way of
- * waiting, TLS within TLS. runner: tsan */
+/* TLS before and in the handshake: options that cannot be right, versions that do not meet, peers that say nothing under each way
+ * of waiting, TLS within TLS. runner: tsan */
 #include <errno.h>
 #include <gensock/mailbox.h>
 #include <stdlib.h>

@@ -81,7 +81,8 @@ static int shown(struct tls_pair *p, const gs_opt *client)
 }
 
 #define SERVER(f) GS_OPTS(GS_STR(TLS_CERT_FILE, (f)->cert_file), GS_STR(TLS_KEY_FILE, (f)->key_file))
-#define CLIENT(f, resume) GS_OPTS(GS_STR(TLS_CA_FILE, (f)->trust), GS_STR(TLS_SERVER_NAME, "reload.test"), GS_INT(TLS_RESUME, resume))
+#define CLIENT(f, resume)                                                                                                        \
+    GS_OPTS(GS_STR(TLS_CA_FILE, (f)->trust), GS_STR(TLS_SERVER_NAME, "reload.test"), GS_INT(TLS_RESUME, resume))
 
 static void a_changed_file_is_used_from_the_next_handshake_on(void **state)
 {
@@ -167,12 +168,14 @@ static void no_detail_shows_the_key(void **state)
     body[16] = '\0';
     replace(f->key_file, f->key[0], n / 2);
     gs_stream s;
-    int e = gs_stream_listen(&s, "tls://127.0.0.1:0", GS_OPTS(GS_STR(TLS_CERT_FILE, f->made[0]), GS_STR(TLS_KEY_FILE, f->key_file)), GS_NO_MAILBOX);
+    int e = gs_stream_listen(&s, "tls://127.0.0.1:0",
+                             GS_OPTS(GS_STR(TLS_CERT_FILE, f->made[0]), GS_STR(TLS_KEY_FILE, f->key_file)), GS_NO_MAILBOX);
     assert_code(e, -EINVAL);
     snprintf(detail, sizeof detail, "%s", gs_error_detail(e));
     assert_non_null(strstr(detail, f->key_file));
     assert_null(strstr(detail, body));
-    e = gs_stream_listen(&s, "tls://127.0.0.1:0", GS_OPTS(GS_STR(TLS_CERT_FILE, f->key[0]), GS_STR(TLS_KEY_FILE, f->key[0])), GS_NO_MAILBOX);
+    e = gs_stream_listen(&s, "tls://127.0.0.1:0", GS_OPTS(GS_STR(TLS_CERT_FILE, f->key[0]), GS_STR(TLS_KEY_FILE, f->key[0])),
+                         GS_NO_MAILBOX);
     assert_code(e, -EINVAL);
     assert_null(strstr(gs_error_detail(e), body));
 }

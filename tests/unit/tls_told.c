@@ -126,13 +126,16 @@ static void sni_chooses_the_certificate(void **state)
 {
     (void)state;
     struct pki_cert ca = pki_make(&(struct pki_spec){.cn = "sni CA", .ca = true}, NULL);
-    struct pki_cert a = pki_make(&(struct pki_spec){.san = "DNS:a.test"}, &ca), b = pki_make(&(struct pki_spec){.san = "DNS:*.b.test"}, &ca);
+    struct pki_cert a = pki_make(&(struct pki_spec){.san = "DNS:a.test"}, &ca),
+                    b = pki_make(&(struct pki_spec){.san = "DNS:*.b.test"}, &ca);
     struct pki_cert c = pki_make(&(struct pki_spec){.san = "DNS:c.test", .rsa_bits = 2048}, &ca);
-    const char *file[3] = {pki_cert_file("sni-a.pem", (const struct pki_cert *const[]){&a}, 1), pki_cert_file("sni-b.pem", (const struct pki_cert *const[]){&b}, 1),
+    const char *file[3] = {pki_cert_file("sni-a.pem", (const struct pki_cert *const[]){&a}, 1),
+                           pki_cert_file("sni-b.pem", (const struct pki_cert *const[]){&b}, 1),
                            pki_cert_file("sni-c.pem", (const struct pki_cert *const[]){&c}, 1)};
     struct tls_pair p;
-    tls_listen(&p, GS_OPTS(GS_STR(TLS_CERT_FILE, file[0]), GS_STR(TLS_KEY_FILE, pki_key_file("sni-a.key", &a)), GS_STR(TLS_CERT_FILE, file[1]),
-                           GS_STR(TLS_KEY_FILE, pki_key_file("sni-b.key", &b)), GS_STR(TLS_CERT_FILE, file[2]), GS_STR(TLS_KEY_FILE, pki_key_file("sni-c.key", &c))));
+    tls_listen(&p, GS_OPTS(GS_STR(TLS_CERT_FILE, file[0]), GS_STR(TLS_KEY_FILE, pki_key_file("sni-a.key", &a)),
+                           GS_STR(TLS_CERT_FILE, file[1]), GS_STR(TLS_KEY_FILE, pki_key_file("sni-b.key", &b)),
+                           GS_STR(TLS_CERT_FILE, file[2]), GS_STR(TLS_KEY_FILE, pki_key_file("sni-c.key", &c))));
     const char *trust = pki_cert_file("sni-ca.pem", (const struct pki_cert *const[]){&ca}, 1);
     static const struct {
         const char *name;
@@ -199,7 +202,8 @@ static void without_resume_there_is_none(void **state)
     for (int who = 0; who < 2; who++)
         for (int version = GS_TLS_1_2; version <= GS_TLS_1_3; version++) {
             struct tls_pair p;
-            const gs_opt *client = TLS_CLIENT(GS_STR(TLS_SERVER_NAME, "gensock.test"), GS_INT(TLS_MAX_VERSION, version), GS_INT(TLS_RESUME, who == 0));
+            const gs_opt *client = TLS_CLIENT(GS_STR(TLS_SERVER_NAME, "gensock.test"), GS_INT(TLS_MAX_VERSION, version),
+                                              GS_INT(TLS_RESUME, who == 0));
             tls_listen(&p, TLS_SERVER(GS_INT(TLS_RESUME, who == 1)));
             for (int i = 0; i < 3; i++)
                 assert_false(resumed(&p, client));
@@ -217,14 +221,17 @@ static void a_session_does_not_cross_names_trust_or_modes(void **state)
     for (int version = GS_TLS_1_2; version <= GS_TLS_1_3; version++) {
         struct tls_pair p;
         tls_listen(&p, TLS_SERVER(NO_MORE));
-        tls_meet(&p, GS_OPTS(GS_INT(TLS_VERIFY, GS_TLS_VERIFY_NONE), GS_STR(TLS_SERVER_NAME, "gensock.test"), GS_INT(TLS_MAX_VERSION, version)));
+        tls_meet(&p, GS_OPTS(GS_INT(TLS_VERIFY, GS_TLS_VERIFY_NONE), GS_STR(TLS_SERVER_NAME, "gensock.test"),
+                             GS_INT(TLS_MAX_VERSION, version)));
         tls_carry(p.server, p.client, 10);
         tls_part(&p);
         assert_false(resumed(&p, GS_OPTS(GS_STR(TLS_CA_FILE, f->ca), GS_STR(TLS_SERVER_NAME, "gensock.test"), GS_INT(TLS_MAX_VERSION, version))));
-        tls_meet(&p, GS_OPTS(GS_STR(TLS_CA_FILE, f->ca), GS_STR(TLS_SERVER_NAME, "wrong.test"), GS_INT(TLS_MAX_VERSION, version)));
+        tls_meet(&p,
+                 GS_OPTS(GS_STR(TLS_CA_FILE, f->ca), GS_STR(TLS_SERVER_NAME, "wrong.test"), GS_INT(TLS_MAX_VERSION, version)));
         assert_code(p.connected, GS_EALERT);
         tls_part(&p);
-        tls_meet(&p, GS_OPTS(GS_STR(TLS_CA_FILE, other_ca), GS_STR(TLS_SERVER_NAME, "gensock.test"), GS_INT(TLS_MAX_VERSION, version)));
+        tls_meet(&p, GS_OPTS(GS_STR(TLS_CA_FILE, other_ca), GS_STR(TLS_SERVER_NAME, "gensock.test"),
+                             GS_INT(TLS_MAX_VERSION, version)));
         assert_code(p.connected, GS_EALERT);
         assert_non_null(strstr(p.client_detail, "unknown_ca"));
         tls_part(&p);

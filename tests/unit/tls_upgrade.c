@@ -98,7 +98,8 @@ static gs_stream begin(struct server *v, int base, enum way way)
     char address[128];
     gs_stream s;
     *v = (struct server){.way = way};
-    listen_on(base, &v->listener, GS_OPTS(GS_INT(PACKET, GS_PACKET_LINE), GS_INT(ACTIVE, GS_ACTIVE_FALSE)), address, sizeof address);
+    listen_on(base, &v->listener, GS_OPTS(GS_INT(PACKET, GS_PACKET_LINE), GS_INT(ACTIVE, GS_ACTIVE_FALSE)), address,
+              sizeof address);
     assert_int_equal(pthread_create(&v->thread, NULL, serve, v), 0);
     assert_ok(gs_stream_connect(&s, address, NULL, GS_NO_MAILBOX, END_WAIT_MS));
     return s;

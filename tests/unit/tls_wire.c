@@ -1,5 +1,6 @@
 /* TLS over a transport that is short, late, interrupted, cut or broken at any byte: everything that was taken arrives, in
- * order; what is held back is flushed; and poll tells of waiting bytes exactly while there is something to read without the transport. */
+ * order; what is held back is flushed; and poll tells of waiting bytes exactly while there is something to read without the
+ * transport. */
 #include "pki.h"
 #include "support.h"
 #include "tls_ends.h"

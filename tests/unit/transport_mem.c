@@ -71,8 +71,8 @@ static void options_that_it_does_not_have_are_notsup(void **state)
     (void)state;
     gs_addr ip;
     assert_ok(gs_addr_ip(&ip, "127.0.0.1", 0));
-    const gs_opt wrong[] = {GS_INT(NODELAY, 1), GS_INT(SNDBUF, 4096), GS_INT(FAMILY, AF_INET), GS_INT(PORT, 1), GS_STR(NETNS, "/x"),
-                            {.name = GS_OPT_IP, .v.addr = &ip}};
+    const gs_opt wrong[] = {GS_INT(NODELAY, 1), GS_INT(SNDBUF, 4096), GS_INT(FAMILY, AF_INET),
+                            GS_INT(PORT, 1),    GS_STR(NETNS, "/x"),  {.name = GS_OPT_IP, .v.addr = &ip}};
     struct ear ear = EAR;
     void *ctx;
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {

@@ -270,7 +270,8 @@ static void *change_defaults(void *arg)
 {
     (void)arg;
     for (int i = 0; i < 2000; i++)
-        if (gs_set_default_opts(GS_LISTEN_DEFAULTS, i % 2 ? NULL : GS_OPTS(GS_STR(NETNS, "/run/netns/blue"), GS_INT(BACKLOG, i))) < 0)
+        if (gs_set_default_opts(GS_LISTEN_DEFAULTS,
+                                i % 2 ? NULL : GS_OPTS(GS_STR(NETNS, "/run/netns/blue"), GS_INT(BACKLOG, i))) < 0)
             return (void *)1;
     return gs_set_default_opts(GS_LISTEN_DEFAULTS, NULL) < 0 ? (void *)1 : NULL;
 }

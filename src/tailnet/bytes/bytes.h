@@ -1,7 +1,7 @@
 /* bytes.h: the bounded reader and writer that every protocol of the tailnet goes through.
  *
- * Both remember the first overrun: a parser reads all its fields and asks once, `if (!r.ok)`; a reader that ran over answers zeros.
- * Network order unless the name says le.
+ * Both remember the first overrun: a parser reads all its fields and asks once, `if (!r.ok)`; a reader that ran over answers
+ * zeros. Network order unless the name says le.
  *
  *     struct reader r = reader_of(in, n);
  *     uint8_t type = read_u8(&r);

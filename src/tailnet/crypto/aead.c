@@ -56,7 +56,8 @@ bool gsi_aead_open(struct aead *a, uint8_t *out, const uint8_t nonce[NONCE_LEN],
     uint8_t tag[TAG_LEN];
     memcpy(tag, (const uint8_t *)in + n, TAG_LEN);
     int k, rest;
-    bool ok = EVP_DecryptInit_ex(a->open, NULL, NULL, NULL, nonce) == 1 && EVP_CIPHER_CTX_ctrl(a->open, EVP_CTRL_AEAD_SET_TAG, TAG_LEN, tag) == 1 &&
+    bool ok = EVP_DecryptInit_ex(a->open, NULL, NULL, NULL, nonce) == 1 &&
+              EVP_CIPHER_CTX_ctrl(a->open, EVP_CTRL_AEAD_SET_TAG, TAG_LEN, tag) == 1 &&
               (!n || EVP_DecryptUpdate(a->open, out, &k, in, (int)n) == 1) && EVP_DecryptFinal_ex(a->open, out + n, &rest) == 1;
     if (!ok)
         gsi_wipe(out, n);

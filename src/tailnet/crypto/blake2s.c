@@ -53,7 +53,8 @@ int gsi_mac(uint8_t out[MAC_LEN], const void *key, size_t key_n, const void *in,
     size_t size = MAC_LEN, done = 0;
     OSSL_PARAM params[] = {OSSL_PARAM_construct_size_t(OSSL_MAC_PARAM_SIZE, &size), OSSL_PARAM_construct_end()};
     EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(blake2s_mac);
-    bool ok = ctx && EVP_MAC_init(ctx, key, key_n, params) == 1 && EVP_MAC_update(ctx, in, n) == 1 && EVP_MAC_final(ctx, out, &done, MAC_LEN) == 1;
+    bool ok = ctx && EVP_MAC_init(ctx, key, key_n, params) == 1 && EVP_MAC_update(ctx, in, n) == 1 &&
+              EVP_MAC_final(ctx, out, &done, MAC_LEN) == 1;
     EVP_MAC_CTX_free(ctx);
     return ok && done == MAC_LEN ? 0 : -ENOMEM;
 }

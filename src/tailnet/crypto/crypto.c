@@ -30,7 +30,10 @@ void gsi_x25519_private(uint8_t private[KEY_LEN])
     private[31] = (uint8_t)((private[31] & 127) | 64);
 }
 
-void gsi_x25519_public(uint8_t public[KEY_LEN], const uint8_t private[KEY_LEN]) { crypto_scalarmult_curve25519_base(public, private); }
+void gsi_x25519_public(uint8_t public[KEY_LEN], const uint8_t private[KEY_LEN])
+{
+    crypto_scalarmult_curve25519_base(public, private);
+}
 
 bool gsi_x25519(uint8_t shared[KEY_LEN], const uint8_t private[KEY_LEN], const uint8_t public[KEY_LEN])
 {
@@ -40,7 +43,8 @@ bool gsi_x25519(uint8_t shared[KEY_LEN], const uint8_t private[KEY_LEN], const u
     return false;
 }
 
-void gsi_seal(uint8_t *out, const uint8_t key[KEY_LEN], const uint8_t nonce[NONCE_LEN], const void *ad, size_t ad_n, const void *in, size_t n)
+void gsi_seal(uint8_t *out, const uint8_t key[KEY_LEN], const uint8_t nonce[NONCE_LEN], const void *ad, size_t ad_n,
+              const void *in, size_t n)
 {
     crypto_aead_chacha20poly1305_ietf_encrypt(out, NULL, in, n, ad, ad_n, NULL, nonce, key);
 }
@@ -53,19 +57,24 @@ static bool opened(int r, uint8_t *out, size_t n)
     return r == 0;
 }
 
-bool gsi_open(uint8_t *out, const uint8_t key[KEY_LEN], const uint8_t nonce[NONCE_LEN], const void *ad, size_t ad_n, const void *in, size_t n)
+bool gsi_open(uint8_t *out, const uint8_t key[KEY_LEN], const uint8_t nonce[NONCE_LEN], const void *ad, size_t ad_n,
+              const void *in, size_t n)
 {
-    return n >= TAG_LEN && opened(crypto_aead_chacha20poly1305_ietf_decrypt(out, NULL, NULL, in, n, ad, ad_n, nonce, key), out, n);
+    return n >= TAG_LEN &&
+           opened(crypto_aead_chacha20poly1305_ietf_decrypt(out, NULL, NULL, in, n, ad, ad_n, nonce, key), out, n);
 }
 
-void gsi_xseal(uint8_t *out, const uint8_t key[KEY_LEN], const uint8_t nonce[XNONCE_LEN], const void *ad, size_t ad_n, const void *in, size_t n)
+void gsi_xseal(uint8_t *out, const uint8_t key[KEY_LEN], const uint8_t nonce[XNONCE_LEN], const void *ad, size_t ad_n,
+               const void *in, size_t n)
 {
     crypto_aead_xchacha20poly1305_ietf_encrypt(out, NULL, in, n, ad, ad_n, NULL, nonce, key);
 }
 
-bool gsi_xopen(uint8_t *out, const uint8_t key[KEY_LEN], const uint8_t nonce[XNONCE_LEN], const void *ad, size_t ad_n, const void *in, size_t n)
+bool gsi_xopen(uint8_t *out, const uint8_t key[KEY_LEN], const uint8_t nonce[XNONCE_LEN], const void *ad, size_t ad_n,
+               const void *in, size_t n)
 {
-    return n >= TAG_LEN && opened(crypto_aead_xchacha20poly1305_ietf_decrypt(out, NULL, NULL, in, n, ad, ad_n, nonce, key), out, n);
+    return n >= TAG_LEN &&
+           opened(crypto_aead_xchacha20poly1305_ietf_decrypt(out, NULL, NULL, in, n, ad, ad_n, nonce, key), out, n);
 }
 
 bool gsi_box_key(uint8_t shared[KEY_LEN], const uint8_t private[KEY_LEN], const uint8_t public[KEY_LEN])

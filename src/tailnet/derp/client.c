@@ -75,8 +75,8 @@ static bool put_request(struct derp_client *c, const struct derp_options *o)
 {
     char text[REQUEST_MAX];
     bool other = o->ideal_node && is_plain(o->ideal_node, DERP_HOST_MAX);
-    int n = snprintf(text, sizeof text, "GET /derp HTTP/1.1\r\nHost: %s\r\nUpgrade: DERP\r\nConnection: Upgrade\r\n%s%s%s\r\n", c->host,
-                     other ? "Ideal-Node: " : "", other ? o->ideal_node : "", other ? "\r\n" : "");
+    int n = snprintf(text, sizeof text, "GET /derp HTTP/1.1\r\nHost: %s\r\nUpgrade: DERP\r\nConnection: Upgrade\r\n%s%s%s\r\n",
+                     c->host, other ? "Ideal-Node: " : "", other ? o->ideal_node : "", other ? "\r\n" : "");
     uint8_t *request = gsi_derp_outbox_put(&c->out, (size_t)n, DERP_WHAT_OTHER);
     if (request)
         memcpy(request, text, (size_t)n);
@@ -139,7 +139,8 @@ static int judge_answer(const struct derp_client *c)
         for (int i = 0; i < n; i++)
             if (head[digits + i] < ' ' || head[digits + i] > '~')
                 n = i;
-        return gs_fail(-ECONNREFUSED, "the relay %s answered \"%.*s\" instead of 101: is it a DERP server?", c->host, n < 80 ? n : 80, head + digits);
+        return gs_fail(-ECONNREFUSED, "the relay %s answered \"%.*s\" instead of 101: is it a DERP server?", c->host,
+                       n < 80 ? n : 80, head + digits);
     }
     if (!has_header(head, "Upgrade", "DERP"))
         return gs_fail(-ECONNREFUSED, "the relay %s switched to something that is not DERP", c->host);
@@ -184,7 +185,9 @@ static int put_client_info(struct derp_client *c)
     gsi_json_put_bool(&o, "CanAckPings", true);
     gsi_json_put_close(&o);
     ssize_t n = gsi_json_out_end(&o);
-    uint8_t *body = n < 0 ? NULL : gsi_derp_outbox_frame(&c->out, DERP_CLIENT_INFO, KEY_LEN + XNONCE_LEN + BOX_OVERHEAD + (size_t)n, DERP_WHAT_OTHER);
+    uint8_t *body = n < 0 ? NULL
+                          : gsi_derp_outbox_frame(&c->out, DERP_CLIENT_INFO, KEY_LEN + XNONCE_LEN + BOX_OVERHEAD + (size_t)n,
+                                                  DERP_WHAT_OTHER);
     if (!body)
         return -ENOMEM;
     memcpy(body, c->node_public, KEY_LEN);
@@ -283,7 +286,8 @@ static int on_frame(struct derp_client *c, const struct derp_frame *f, uint64_t 
         return 0;
     }
     switch (c->state) {
-    case EXPECT_SERVER_KEY: return f->type == DERP_SERVER_KEY ? on_server_key(c, reader_of(f->body, f->n)) : malformed(c, "first frame");
+    case EXPECT_SERVER_KEY:
+        return f->type == DERP_SERVER_KEY ? on_server_key(c, reader_of(f->body, f->n)) : malformed(c, "first frame");
     case EXPECT_SERVER_INFO: return f->type == DERP_SERVER_INFO ? on_server_info(c, reader_of(f->body, f->n), now, out) : 0;
     default: return on_open(c, f, now, out);
     }
@@ -297,7 +301,8 @@ ssize_t gsi_derp_feed(struct derp_client *c, const void *in, size_t len, uint64_
         c->heard_ns = now;
     while (!c->error && p < end && out->kind == DERP_NOTHING) {
         struct derp_frame f = {0};
-        ssize_t k = c->state == EXPECT_ANSWER ? feed_answer(c, (const char *)p, (size_t)(end - p)) : gsi_derp_frames_feed(&c->frames, p, (size_t)(end - p), &f);
+        ssize_t k = c->state == EXPECT_ANSWER ? feed_answer(c, (const char *)p, (size_t)(end - p))
+                                              : gsi_derp_frames_feed(&c->frames, p, (size_t)(end - p), &f);
         if (k == GS_EINVALID && c->state != EXPECT_ANSWER)
             k = malformed(c, "frame: it is too long");
         int e = k < 0 ? (int)k : f.whole ? on_frame(c, &f, now, out) : 0;
@@ -387,5 +392,6 @@ int gsi_derp_tick(struct derp_client *c, uint64_t now)
 {
     if (c->error || now < gsi_derp_deadline(c))
         return c->error;
-    return c->error = gs_fail(GS_ETIMEOUT, c->state == OPEN ? "the relay %s is silent" : "the relay %s does not finish its handshake", c->host);
+    return c->error = gs_fail(
+               GS_ETIMEOUT, c->state == OPEN ? "the relay %s is silent" : "the relay %s does not finish its handshake", c->host);
 }

@@ -4,8 +4,8 @@
  *     send what gsi_derp_output shows, tell gsi_derp_sent how much of it went;
  *     feed what comes, act on each event; at gsi_derp_deadline call gsi_derp_tick.
  *
- * A relay loses packets, so this does too: what has no room is dropped and counted. The first error is final: close, and connect again.
- * Times are nanoseconds of one monotonic clock. One thread at a time.
+ * A relay loses packets, so this does too: what has no room is dropped and counted. The first error is final: close, and connect
+ * again. Times are nanoseconds of one monotonic clock. One thread at a time.
  */
 #ifndef GSI_TAILNET_DERP_CLIENT_H
 #define GSI_TAILNET_DERP_CLIENT_H
@@ -68,9 +68,10 @@ size_t gsi_derp_output(struct derp_client *c, const uint8_t **p);
 /* So many of them have gone. */
 void gsi_derp_sent(struct derp_client *c, size_t n);
 
-/* A packet for the node of this key. 0; -ENOTCONN: not before DERP_CONNECTED; -EMSGSIZE; -EAGAIN: dropped (the queue is full, or the
- * relay's rate limit is reached). `disco`: it may use the places that are kept for path discovery. */
-GS_MUST_USE int gsi_derp_send(struct derp_client *c, const uint8_t key[KEY_LEN], const void *packet, size_t n, bool disco, uint64_t now);
+/* A packet for the node of this key. 0; -ENOTCONN: not before DERP_CONNECTED; -EMSGSIZE; -EAGAIN: dropped (the queue is full, or
+ * the relay's rate limit is reached). `disco`: it may use the places that are kept for path discovery. */
+GS_MUST_USE int gsi_derp_send(struct derp_client *c, const uint8_t key[KEY_LEN], const void *packet, size_t n, bool disco,
+                              uint64_t now);
 void gsi_derp_prefer(struct derp_client *c, bool preferred);
 /* Asks whether the relay still answers: DERP_PONGED, or the connection times out. */
 void gsi_derp_ping(struct derp_client *c, uint64_t now);

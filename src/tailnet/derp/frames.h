@@ -7,8 +7,8 @@
  *         in += k, len -= (size_t)k;
  *     }
  *
- * A frame that lies whole in what was fed is shown where it is; one that comes in pieces is gathered in memory that is made for it. Frames
- * of unknown types are passed over without being gathered.
+ * A frame that lies whole in what was fed is shown where it is; one that comes in pieces is gathered in memory that is made for
+ * it. Frames of unknown types are passed over without being gathered.
  */
 #ifndef GSI_TAILNET_DERP_FRAMES_H
 #define GSI_TAILNET_DERP_FRAMES_H

@@ -295,10 +295,13 @@ static int say_server_key(struct relay_conn *c)
 
 static int on_request(struct relay_conn *c)
 {
-    static const char yes[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: DERP\r\nConnection: Upgrade\r\nDerp-Version: 2\r\n\r\n";
-    static const char empty[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\nAccess-Control-Allow-Origin: *\r\n\r\n";
+    static const char yes[] =
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: DERP\r\nConnection: Upgrade\r\nDerp-Version: 2\r\n\r\n";
+    static const char empty[] =
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\nAccess-Control-Allow-Origin: *\r\n\r\n";
     static const char no[] = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-    static const char upgrade[] = "HTTP/1.1 426 Upgrade Required\r\nUpgrade: DERP\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    static const char upgrade[] =
+        "HTTP/1.1 426 Upgrade Required\r\nUpgrade: DERP\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     if (strncmp(c->http, "GET /derp/probe ", 16) == 0 || strncmp(c->http, "GET /derp/latency-check ", 24) == 0)
         return say_other(c, empty);
     if (strncmp(c->http, "GET /derp ", 10) != 0)
@@ -442,7 +445,8 @@ int gsi_relay_feed(struct relay_conn *c, const void *in, size_t len, uint64_t no
     const uint8_t *p = in, *end = p + len;
     while (!c->error && p < end) {
         struct derp_frame f = {0};
-        ssize_t k = c->state == EXPECT_REQUEST ? feed_request(c, (const char *)p, (size_t)(end - p)) : gsi_derp_frames_feed(&c->frames, p, (size_t)(end - p), &f);
+        ssize_t k = c->state == EXPECT_REQUEST ? feed_request(c, (const char *)p, (size_t)(end - p))
+                                               : gsi_derp_frames_feed(&c->frames, p, (size_t)(end - p), &f);
         c->error = k < 0 ? (int)k : f.whole ? on_frame(c, &f, now) : 0;
         p += k < 0 ? 0 : k;
     }

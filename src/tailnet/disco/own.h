@@ -34,8 +34,8 @@ struct own_source {
     size_t n;
 };
 
-/* Best first, none twice: port-mapped, STUN (for 5 min 10 s after it was seen last), local. Loopback and link-local only when there is
- * nothing else; addresses of a tailnet never. The number of them. */
+/* Best first, none twice: port-mapped, STUN (for 5 min 10 s after it was seen last), local. Loopback and link-local only when
+ * there is nothing else; addresses of a tailnet never. The number of them. */
 size_t gsi_own_list(struct own_seen *own, const struct own_source *from, uint64_t now_ns, struct own_endpoint out[OWN_MAX]);
 
 #endif

@@ -15,12 +15,13 @@
  *         while (gsi_paths_next(paths, &event)) …
  *     } while (gsi_paths_deadline(paths) <= now);
  *
- * A path is DIRECT while a Pong came in the last 6.5 s; else packets go by the relay (and, in doubt, by UDP as well: the receiver's
- * replay window removes the copy). Disco goes on for 45 s after the last packet. One thread at a time; no clock, no socket.
+ * A path is DIRECT while a Pong came in the last 6.5 s; else packets go by the relay (and, in doubt, by UDP as well: the
+ * receiver's replay window removes the copy). Disco goes on for 45 s after the last packet. One thread at a time; no clock, no
+ * socket.
  *
  * What a peer can make us send is bounded: one Pong for each Ping, smaller than it, at most 20/s and 64 at once; pings to at most
- * PATH_CANDIDATES_MAX addresses, each once in 5 s, once more when a ping came from it, and for each CallMeMaybe, of which 3 and then
- * one in 5 s are heard; and to the best address each 3 s.
+ * PATH_CANDIDATES_MAX addresses, each once in 5 s, once more when a ping came from it, and for each CallMeMaybe, of which 3 and
+ * then one in 5 s are heard; and to the best address each 3 s.
  */
 #ifndef GSI_TAILNET_PATHS_H
 #define GSI_TAILNET_PATHS_H
@@ -36,7 +37,7 @@ struct paths_config {
     uint8_t disco_private[KEY_LEN];
     uint8_t node_public[KEY_LEN];
     uint32_t peers_max; /* 0: 100,000 */
-    bool loopback;      /* peers on this host are reached over lo: laboratories and tests. Else 127/8 and ::1 of others are ignored */
+    bool loopback; /* peers on this host are reached over lo: laboratories and tests. Else 127/8 and ::1 of others are ignored */
 };
 
 /* NULL: no memory. */
@@ -79,13 +80,14 @@ struct route gsi_path_send(struct paths *p, struct path *path, uint64_t now_ns);
 void gsi_path_heard_relay(struct path *path, uint32_t region);
 /* sendto() said that nobody can be there (ENETUNREACH, EHOSTUNREACH, EPERM …). */
 void gsi_path_unreachable(struct paths *p, struct path *path, const struct endpoint *to);
-/* Pings every candidate and the relay; the first Pong of all is told by PATHS_PONG. False: no disco key, or too many pings are out. */
+/* Pings every candidate and the relay; the first Pong of all is told by PATHS_PONG. False: no disco key, or too many pings are
+ * out. */
 GS_MUST_USE bool gsi_path_ping(struct paths *p, struct path *path, uint64_t now_ns);
 
 /* ---- this node ---- */
 
-/* Its endpoints, best first (own.h), for CallMeMaybe: after each netcheck, and always in answer to PATHS_WANT_ENDPOINTS, even when
- * nothing was found. At most DISCO_ENDPOINTS_MAX are kept. */
+/* Its endpoints, best first (own.h), for CallMeMaybe: after each netcheck, and always in answer to PATHS_WANT_ENDPOINTS, even
+ * when nothing was found. At most DISCO_ENDPOINTS_MAX are kept. */
 void gsi_paths_endpoints(struct paths *p, const struct endpoint *own, size_t n, uint64_t now_ns);
 /* Interfaces or addresses have changed: no path is trusted. */
 void gsi_paths_link_changed(struct paths *p, uint64_t now_ns);
@@ -95,7 +97,8 @@ void gsi_paths_link_changed(struct paths *p, uint64_t now_ns);
 /* gsi_datagram_kind said DATAGRAM_DISCO. What is not right is dropped and counted. */
 void gsi_paths_feed(struct paths *p, const void *in, size_t n, const struct endpoint *from, uint64_t now_ns);
 /* node: whom the relay names as the sender. */
-void gsi_paths_feed_relay(struct paths *p, const void *in, size_t n, uint32_t region, const uint8_t node[KEY_LEN], uint64_t now_ns);
+void gsi_paths_feed_relay(struct paths *p, const void *in, size_t n, uint32_t region, const uint8_t node[KEY_LEN],
+                          uint64_t now_ns);
 
 struct disco_packet {
     bool relay;            /* to node by region; else by UDP to to */
@@ -157,7 +160,7 @@ struct path_quality {
     uint64_t latency_ns;
 };
 
-/* Points for being faster, in percent of the slower one, and for being nearer: 50 loopback, 30 link-local, 20 private, 10 IPv6. */
+/* Points for being faster, in percent of the slower one, and for being nearer: 50 loopback, 30 link-local, 20 private, 10 IPv6 */
 GS_MUST_USE bool gsi_path_is_better(const struct path_quality *a, const struct path_quality *b);
 
 #endif

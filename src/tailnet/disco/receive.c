@@ -202,7 +202,8 @@ void gsi_paths_feed(struct paths *p, const void *in, size_t n, const struct endp
     feed(p, in, n, &(struct source){.udp = from}, now_ns);
 }
 
-void gsi_paths_feed_relay(struct paths *p, const void *in, size_t n, uint32_t region, const uint8_t node[KEY_LEN], uint64_t now_ns)
+void gsi_paths_feed_relay(struct paths *p, const void *in, size_t n, uint32_t region, const uint8_t node[KEY_LEN],
+                          uint64_t now_ns)
 {
     feed(p, in, n, &(struct source){.region = region, .node = node}, now_ns);
 }

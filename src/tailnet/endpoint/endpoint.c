@@ -15,7 +15,8 @@ bool gsi_prefix_has(const struct prefix *p, const struct ip *ip)
 
 static bool in_v4(const struct ip *a, uint8_t first, uint8_t second, int bits)
 {
-    return gsi_ip_is_v4(a) && gsi_prefix_has(&(struct prefix){gsi_ip_of_v4((const uint8_t[]){first, second, 0, 0}), (uint8_t)(96 + bits)}, a);
+    return gsi_ip_is_v4(a) &&
+           gsi_prefix_has(&(struct prefix){gsi_ip_of_v4((const uint8_t[]){first, second, 0, 0}), (uint8_t)(96 + bits)}, a);
 }
 
 bool gsi_ip_is_loopback(const struct ip *a)
@@ -76,7 +77,8 @@ int gsi_endpoint_parse(const char *text, size_t n, struct endpoint *out)
     size_t host = (size_t)(colon - text);
     if (bracketed && (host < 2 || text[host - 1] != ']'))
         return GS_EFORMAT;
-    if (gsi_ip_parse(text + bracketed, host - 2 * bracketed, &e.ip) < 0 || number_parse(colon + 1, n - host - 1, UINT16_MAX, &port) < 0)
+    if (gsi_ip_parse(text + bracketed, host - 2 * bracketed, &e.ip) < 0 ||
+        number_parse(colon + 1, n - host - 1, UINT16_MAX, &port) < 0)
         return GS_EFORMAT;
     if (bracketed != (memchr(text, ':', host) != NULL)) /* IPv6 stands in brackets, IPv4 does not */
         return GS_EFORMAT;

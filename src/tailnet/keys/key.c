@@ -8,8 +8,9 @@
 static const struct {
     const char *prefix, *name;
 } kinds[KEY_KINDS] = {
-    [KEY_PRIVATE] = {"privkey:", "private key"}, [KEY_MACHINE] = {"mkey:", "machine key"},        [KEY_NODE] = {"nodekey:", "node key"},
-    [KEY_DISCO] = {"discokey:", "disco key"},    [KEY_CHALLENGE] = {"chalpub:", "challenge key"},
+    [KEY_PRIVATE] = {"privkey:", "private key"},     [KEY_MACHINE] = {"mkey:", "machine key"},
+    [KEY_NODE] = {"nodekey:", "node key"},           [KEY_DISCO] = {"discokey:", "disco key"},
+    [KEY_CHALLENGE] = {"chalpub:", "challenge key"},
 };
 
 int gsi_key_parse(enum key_kind kind, const char *text, size_t n, uint8_t key[KEY_LEN])

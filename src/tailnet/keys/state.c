@@ -104,7 +104,8 @@ static int check_of(const char *text, size_t n, char out[CHECK_TEXT + 1])
     return e;
 }
 
-_Static_assert(STATE_CONTROLS * (STATE_URL_MAX + KEY_TEXT_MAX + 16) + 4 * KEY_TEXT_MAX + STATE_ID_MAX + 256 < STATE_TEXT_MAX, "all of it has room");
+_Static_assert(STATE_CONTROLS *(STATE_URL_MAX + KEY_TEXT_MAX + 16) + 4 * KEY_TEXT_MAX + STATE_ID_MAX + 256 < STATE_TEXT_MAX,
+               "all of it has room");
 
 int gsi_state_write(const struct state *s, char out[STATE_TEXT_MAX])
 {
@@ -215,7 +216,8 @@ static bool read_lines(struct state *s, struct text rest)
 static int read_version(struct line *l)
 {
     if (l->p < l->end && *l->p == '{')
-        return gs_fail(-ENOTSUP, "the state file is another program's (Tailscale's own?): give gensock a state directory of its own");
+        return gs_fail(-ENOTSUP,
+                       "the state file is another program's (Tailscale's own?): give gensock a state directory of its own");
     if (!begins(l, FIRST_WORDS))
         return -EBADMSG;
     int version = 0;
@@ -225,7 +227,10 @@ static int read_version(struct line *l)
         version = version * 10 + (*p - '0');
     }
     if (version > STATE_VERSION)
-        return gs_fail(-ENOTSUP, "the state file is of version %d, written by a newer gensock: update this one, or use another state directory", version);
+        return gs_fail(
+            -ENOTSUP,
+            "the state file is of version %d, written by a newer gensock: update this one, or use another state directory",
+            version);
     return l->end - l->p == 1 && version == STATE_VERSION ? 0 : -EBADMSG;
 }
 

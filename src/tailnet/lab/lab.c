@@ -347,7 +347,9 @@ static void stop_all(void)
 {
     for (int i = 0; i < LABS_MAX; i++) {
         pthread_mutex_lock(&table.mutex);
-        gs_lab lab = {table.slots[i].lab && table.slots[i].pid == getpid() ? LAB_KIND | (uint64_t)table.slots[i].times << 8 | (uint64_t)i : 0};
+        gs_lab lab = {table.slots[i].lab && table.slots[i].pid == getpid()
+                          ? LAB_KIND | (uint64_t)table.slots[i].times << 8 | (uint64_t)i
+                          : 0};
         pthread_mutex_unlock(&table.mutex);
         if (lab.id)
             gs_lab_stop(lab);

@@ -1,7 +1,7 @@
 /* link.c: link.h on Linux: UDP_SEGMENT and UDP_GRO (udp(7)), sendmmsg and recvmmsg.
  *
- * A kernel or device without segmentation answers EIO or EINVAL to a message of segments: then the link turns it off and the message
- * leaves datagram by datagram.
+ * A kernel or device without segmentation answers EIO or EINVAL to a message of segments: then the link turns it off and the
+ * message leaves datagram by datagram.
  */
 #include "tailnet/link/link.h"
 
@@ -23,7 +23,10 @@ enum { FAMILIES = 2, BUFFER = 4 * 1024 * 1024, REFUSALS = 16, DATAGRAM_MAX = 655
 
 static int real_bind(int fd, const struct sockaddr *at, socklen_t n) { return bind(fd, at, n); }
 static int real_sendmmsg(int fd, struct mmsghdr *m, unsigned n, int flags) { return sendmmsg(fd, m, n, flags); }
-static int real_recvmmsg(int fd, struct mmsghdr *m, unsigned n, int flags, struct timespec *t) { return recvmmsg(fd, m, n, flags, t); }
+static int real_recvmmsg(int fd, struct mmsghdr *m, unsigned n, int flags, struct timespec *t)
+{
+    return recvmmsg(fd, m, n, flags, t);
+}
 
 struct link_calls gsi_link_calls = {
     .socket = socket, .setsockopt = setsockopt, .bind = real_bind, .sendmmsg = real_sendmmsg, .recvmmsg = real_recvmmsg};
@@ -53,7 +56,10 @@ struct link {
 
 /* ---- opening ---- */
 
-static int set(int fd, int level, int name, int value) { return gsi_link_calls.setsockopt(fd, level, name, &value, sizeof value); }
+static int set(int fd, int level, int name, int value)
+{
+    return gsi_link_calls.setsockopt(fd, level, name, &value, sizeof value);
+}
 
 /* As large as allowed: root may go beyond the system's limit. */
 static void enlarge(int fd)
@@ -71,7 +77,8 @@ static int bind_to(int fd, bool v6, uint16_t port)
     struct sockaddr_storage in4;
     struct endpoint none = {gsi_ip_of_v4(any), port};
     socklen_t n = gsi_endpoint_to_sockaddr(&none, &in4);
-    int r = v6 ? gsi_link_calls.bind(fd, (struct sockaddr *)&in6, sizeof in6) : gsi_link_calls.bind(fd, (struct sockaddr *)&in4, n);
+    int r =
+        v6 ? gsi_link_calls.bind(fd, (struct sockaddr *)&in6, sizeof in6) : gsi_link_calls.bind(fd, (struct sockaddr *)&in4, n);
     return r < 0 ? -errno : 0;
 }
 
@@ -117,7 +124,7 @@ static void close_family(struct link *l, bool v6)
     l->port[v6] = 0;
 }
 
-/* Any port will do, but one for both families is what firewalls and users expect: another one is tried when the second is taken. */
+/* Any port will do, but one for both families is what firewalls and users expect: others are tried when the second is taken. */
 static int open_both(struct link *l, const struct link_options *o)
 {
     for (int tries = 0;; tries++) {
@@ -147,7 +154,8 @@ int gsi_link_open(struct link **out, const struct link_options *o)
         return 0;
     }
     gsi_link_close(l);
-    return gs_fail(e, "UDP port %u for the tailnet cannot be opened%s", o->port, e == -EADDRINUSE ? ": another program has it, choose another or 0" : "");
+    return gs_fail(e, "UDP port %u for the tailnet cannot be opened%s", o->port,
+                   e == -EADDRINUSE ? ": another program has it, choose another or 0" : "");
 }
 
 void gsi_link_close(struct link *l)
@@ -170,7 +178,8 @@ static size_t datagrams(const struct post *p) { return (p->bytes.iov_len + p->se
 int gsi_link_put(struct link *l, const struct endpoint *to, const void *bytes, size_t n, size_t segment)
 {
     struct post p = {*to, {(void *)(uintptr_t)bytes, n}, segment};
-    if (!n || !segment || segment > n || segment > DATAGRAM_MAX || (n > segment && (n > LINK_MESSAGE || datagrams(&p) > LINK_SEGMENTS)))
+    if (!n || !segment || segment > n || segment > DATAGRAM_MAX ||
+        (n > segment && (n > LINK_MESSAGE || datagrams(&p) > LINK_SEGMENTS)))
         return -EMSGSIZE;
     if (l->fd[!gsi_ip_is_v4(&to->ip)] < 0 || gsi_ip_is_none(&to->ip))
         return -EAFNOSUPPORT;
@@ -208,7 +217,8 @@ struct envelope {
 static void address(struct mmsghdr *m, struct envelope *e, struct post *p)
 {
     struct msghdr *h = &m->msg_hdr;
-    *h = (struct msghdr){.msg_name = &e->to, .msg_namelen = gsi_endpoint_to_sockaddr(&p->to, &e->to), .msg_iov = &p->bytes, .msg_iovlen = 1};
+    *h = (struct msghdr){
+        .msg_name = &e->to, .msg_namelen = gsi_endpoint_to_sockaddr(&p->to, &e->to), .msg_iov = &p->bytes, .msg_iovlen = 1};
     if (p->bytes.iov_len == p->segment)
         return;
     memset(e->control, 0, sizeof e->control);
@@ -335,8 +345,12 @@ int gsi_link_receive(struct link *l, bool v6, struct arrival out[LINK_ARRIVALS])
         return 0;
     for (int i = 0; i < LINK_ARRIVALS; i++) {
         iov[i] = (struct iovec){l->arrival[i], LINK_ARRIVAL};
-        m[i].msg_hdr = (struct msghdr){.msg_name = &envelope[i].to, .msg_namelen = sizeof envelope[i].to, .msg_iov = &iov[i], .msg_iovlen = 1,
-                                       .msg_control = envelope[i].control, .msg_controllen = sizeof envelope[i].control};
+        m[i].msg_hdr = (struct msghdr){.msg_name = &envelope[i].to,
+                                       .msg_namelen = sizeof envelope[i].to,
+                                       .msg_iov = &iov[i],
+                                       .msg_iovlen = 1,
+                                       .msg_control = envelope[i].control,
+                                       .msg_controllen = sizeof envelope[i].control};
     }
     do
         r = gsi_link_calls.recvmmsg(l->fd[v6], m, LINK_ARRIVALS, MSG_DONTWAIT, NULL);

@@ -1,8 +1,9 @@
-/* link.h: the node's UDP sockets in the host's network, one per family. STUN, disco and WireGuard share them, since a mapping that one
- * learns serves the others.
+/* link.h: the node's UDP sockets in the host's network, one per family. STUN, disco and WireGuard share them, since a mapping
+ * that one learns serves the others.
  *
- * Batches in both directions: what is sent is queued by reference and leaves with one sendmmsg, equal-sized datagrams to one peer as
- * one message of UDP_SEGMENT; what comes is read by one recvmmsg into buffers of 64 KiB, joined by UDP_GRO. One thread uses a link.
+ * Batches in both directions: what is sent is queued by reference and leaves with one sendmmsg, equal-sized datagrams to one peer
+ * as one message of UDP_SEGMENT; what comes is read by one recvmmsg into buffers of 64 KiB, joined by UDP_GRO. One thread uses a
+ * link.
  *
  *     gsi_link_put(link, &peer, datagrams, n * 1296, 1296);
  *     gsi_link_flush(link);
@@ -32,7 +33,8 @@ struct link_options {
     bool no_offload;    /* one datagram, one message */
 };
 
-/* 0; -EADDRINUSE and other codes of the kernel's, with a detail; -ENOMEM. A family that this machine lacks is left out, unless both are. */
+/* 0; -EADDRINUSE and other codes of the kernel's, with a detail; -ENOMEM. A family that this machine lacks is left out, unless
+ * both are. */
 GS_MUST_USE int gsi_link_open(struct link **out, const struct link_options *options);
 /* NULL is nothing. What was put and not flushed is dropped. */
 void gsi_link_close(struct link *l);
@@ -42,11 +44,12 @@ int gsi_link_fd(const struct link *l, bool v6);
 /* Host order; 0: this family is not there. */
 uint16_t gsi_link_port(const struct link *l, bool v6);
 
-/* Queues n bytes that leave as datagrams of `segment` bytes, the last may be shorter; borrowed until the flush. 0; -EAFNOSUPPORT: the
- * family is not there; -EMSGSIZE: no datagram of this size, or more than LINK_SEGMENTS or LINK_MESSAGE at once. */
+/* Queues n bytes that leave as datagrams of `segment` bytes, the last may be shorter; borrowed until the flush. 0; -EAFNOSUPPORT:
+ * the family is not there; -EMSGSIZE: no datagram of this size, or more than LINK_SEGMENTS or LINK_MESSAGE at once. */
 GS_MUST_USE int gsi_link_put(struct link *l, const struct endpoint *to, const void *bytes, size_t n, size_t segment);
 void gsi_link_flush(struct link *l);
-/* Where a flush could not send to, and why (-ENETUNREACH, -EHOSTUNREACH, -EPERM …): one at a time, the oldest first. False: no more. */
+/* Where a flush could not send to, and why (-ENETUNREACH, -EHOSTUNREACH, -EPERM …): one at a time, the oldest first. False: no
+ * more. */
 bool gsi_link_refused(struct link *l, struct endpoint *to, int *error);
 
 struct arrival {

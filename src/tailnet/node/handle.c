@@ -14,7 +14,10 @@ static struct place {
 static struct node *order[NODES_MAX]; /* running ones, the first one started first */
 static int running;
 
-static uint64_t handle_of(int place) { return (uint64_t)TAG << 56 | (uint64_t)table[place].generation << PLACE_BITS | (uint64_t)place; }
+static uint64_t handle_of(int place)
+{
+    return (uint64_t)TAG << 56 | (uint64_t)table[place].generation << PLACE_BITS | (uint64_t)place;
+}
 
 int gsi_node_publish(struct node *n)
 {

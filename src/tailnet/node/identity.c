@@ -1,8 +1,9 @@
 /* identity.c: who a stamped SYN came from, and whose each connection is.
  *
- * Each node key of the map has an index, with which the plane stamps its SYNs; the kernel keeps the stamped SYN with the connection
- * that it opens. An index is used again only when no socket can have it: its peer is long gone, its connections were reset, and
- * no listener has anybody waiting. When a peer leaves, connections that nobody has accepted yet are found by their dead index.
+ * Each node key of the map has an index, with which the plane stamps its SYNs; the kernel keeps the stamped SYN with the
+ * connection that it opens. An index is used again only when no socket can have it: its peer is long gone, its connections were
+ * reset, and no listener has anybody waiting. When a peer leaves, connections that nobody has accepted yet are found by their
+ * dead index.
  */
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -180,7 +181,8 @@ static const char *write_values(struct texts *t, const struct filter_capability 
 }
 
 /* What rules grant to this peer here. */
-static size_t list_caps(const struct node *n, const struct map_node *m, struct texts *t, const char *caps[CAPS_MAX], const char *json[CAPS_MAX])
+static size_t list_caps(const struct node *n, const struct map_node *m, struct texts *t, const char *caps[CAPS_MAX],
+                        const char *json[CAPS_MAX])
 {
     struct map_who who;
     struct filter_capability c;
@@ -204,8 +206,15 @@ int gsi_node_peer_of(const struct node *n, const struct map_node *m, const gs_pe
     if (!t.p)
         return -ENOMEM;
     const struct map_user *user = m->tags_n ? NULL : gsi_netmap_user(n->map, m->user);
-    gs_peer view = {.kind = GS_PEER_TAILNET, .node = m->name, .user = user ? user->login : "", .display_name = user ? user->display : "",
-                    .stable_id = m->stable_id, .tags = m->tags, .n_tags = m->tags_n, .caps = caps, .cap_json = json};
+    gs_peer view = {.kind = GS_PEER_TAILNET,
+                    .node = m->name,
+                    .user = user ? user->login : "",
+                    .display_name = user ? user->display : "",
+                    .stable_id = m->stable_id,
+                    .tags = m->tags,
+                    .n_tags = m->tags_n,
+                    .caps = caps,
+                    .cap_json = json};
     memcpy(view.node_key, m->key, KEY_LEN);
     view.n_caps = list_caps(n, m, &t, caps, json);
     int e = gs_peer_copy(&view, out);
@@ -296,8 +305,9 @@ void gsi_conn_rejected(struct node *n, const struct tsmp *t)
         struct sockaddr_storage own;
         struct endpoint from;
         socklen_t len = sizeof own;
-        if (c->connecting && !c->refused && gsi_endpoint_equal(&c->to, &t->peer) && getsockname(c->fd, (struct sockaddr *)&own, &len) == 0 &&
-            gsi_endpoint_of_sockaddr(&own, &from) == 0 && gsi_endpoint_equal(&from, &t->own))
+        if (c->connecting && !c->refused && gsi_endpoint_equal(&c->to, &t->peer) &&
+            getsockname(c->fd, (struct sockaddr *)&own, &len) == 0 && gsi_endpoint_of_sockaddr(&own, &from) == 0 &&
+            gsi_endpoint_equal(&from, &t->own))
             reset(c, GS_EFILTERED);
     }
     pthread_mutex_unlock(&n->lock);
@@ -322,7 +332,8 @@ static int why_not(const struct node *n, const struct map_node *m)
     switch (gsi_netmap_use(n->map, m, gsi_node_wall_s())) {
     case MAP_EXPIRED: return gs_fail(GS_EKEYEXPIRED, "the key of %s has expired", m->name);
     case MAP_LOCKED: return gs_fail(GS_ELOCKED, "Tailnet Lock is on, which gensock cannot verify");
-    case MAP_MASQUERADED: return gs_fail(-EHOSTUNREACH, "%s knows this node by another address, which gensock does not support", m->name);
+    case MAP_MASQUERADED:
+        return gs_fail(-EHOSTUNREACH, "%s knows this node by another address, which gensock does not support", m->name);
     case MAP_UNREACHABLE: return gs_fail(-EHOSTUNREACH, "%s has neither a relay nor a key for direct paths", m->name);
     default: return gs_fail(-EAGAIN, "%s is not ready yet", m->name);
     }

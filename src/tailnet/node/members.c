@@ -47,7 +47,10 @@ static bool grow(struct peers *p)
 
 /* ---- one peer ---- */
 
-static const struct map_node *map_node_of(const struct node *n, const struct peer *p) { return gsi_netmap_by_key(n->map, p->key); }
+static const struct map_node *map_node_of(const struct node *n, const struct peer *p)
+{
+    return gsi_netmap_by_key(n->map, p->key);
+}
 
 const char *gsi_member_name(const struct node *n, const struct peer *p)
 {
@@ -95,7 +98,8 @@ static void drop_routes(struct node *n, struct peer *p, const struct map_node *m
 
 static int set_path(struct node *n, struct peer *p, const struct map_node *m, uint64_t now)
 {
-    struct path_peer to = {.home = m->home_derp, .endpoints = m->endpoints, .n = n->config.relay_only ? 0 : m->endpoints_n, .user = p};
+    struct path_peer to = {
+        .home = m->home_derp, .endpoints = m->endpoints, .n = n->config.relay_only ? 0 : m->endpoints_n, .user = p};
     memcpy(to.node, m->key, KEY_LEN);
     if (!n->config.relay_only)
         memcpy(to.disco, m->disco, KEY_LEN);
@@ -125,7 +129,10 @@ static void remove_peer(struct node *n, struct peer *p, const struct map_node *m
 }
 
 /* Also who could not be told from others: its connections would not end with it. */
-static bool is_jailed(const struct peer *p, const struct map_node *m) { return m->jailed || m->unsigned_peer_api_only || !p->plane.identity; }
+static bool is_jailed(const struct peer *p, const struct map_node *m)
+{
+    return m->jailed || m->unsigned_peer_api_only || !p->plane.identity;
+}
 
 static void add_peer(struct node *n, const struct map_node *m, uint64_t now)
 {
@@ -150,7 +157,8 @@ static void add_peer(struct node *n, const struct map_node *m, uint64_t now)
         set_routes(n, p, m);
 }
 
-static void change_peer(struct node *n, struct peer *p, const struct map_node *before, const struct map_node *m, unsigned changed, uint64_t now)
+static void change_peer(struct node *n, struct peer *p, const struct map_node *before, const struct map_node *m, unsigned changed,
+                        uint64_t now)
 {
     if (before && changed & (MAP_CHANGED_ALLOWED | MAP_CHANGED_ADDRESSES)) {
         drop_routes(n, p, before);
@@ -271,7 +279,8 @@ static bool compile_filter(struct node *n)
         }
         (void)gsi_netmap_filter(n->map, all, count);
     }
-    int e = gsi_netmap_has_filter(n->map) ? gsi_rules_compile(self->addresses, self->addresses_n, all, count, &rules, NULL) : -ENODATA;
+    int e = gsi_netmap_has_filter(n->map) ? gsi_rules_compile(self->addresses, self->addresses_n, all, count, &rules, NULL)
+                                          : -ENODATA;
     if (e == 0) {
         gsi_filter_use(n->filter, rules);
         n->members.filter_trouble[0] = 0;
@@ -332,7 +341,8 @@ static void finish(struct node *n, uint64_t now)
     bool locked = gsi_netmap_is_locked(n->map);
     if (locked)
         gsi_node_hindered(n, GS_ELOCKED, "this tailnet uses Tailnet Lock, which gensock cannot verify: no peer is trusted");
-    if (memcmp(self->key, n->node_public, KEY_LEN) == 0 && (self->expired || (self->key_expiry.s > 0 && self->key_expiry.s <= gsi_node_wall_s())))
+    if (memcmp(self->key, n->node_public, KEY_LEN) == 0 &&
+        (self->expired || (self->key_expiry.s > 0 && self->key_expiry.s <= gsi_node_wall_s())))
         gsi_session_rotate(n, false, now);
     else if (!self->machine_authorized)
         gsi_node_state(n, GS_TAILNET_APPROVAL);
@@ -387,7 +397,8 @@ struct reading {
 static void bad_map(struct node *n, int e, const struct map_error *why, uint64_t now)
 {
     char text[DETAIL_MAX];
-    snprintf(text, sizeof text, "a network map that is not to be understood: %s (at byte %zu)", e == GS_EINVALID ? why->why : gs_error_text(e), why->at);
+    snprintf(text, sizeof text, "a network map that is not to be understood: %s (at byte %zu)",
+             e == GS_EINVALID ? why->why : gs_error_text(e), why->at);
     gsi_session_lost(n, e, text, now);
 }
 
@@ -479,7 +490,8 @@ void gsi_members_message(struct node *n, gs_bytes json, uint64_t now)
         gsi_session_lost(n, -EMSGSIZE, "more network maps at a time than can be worked on", now);
         return;
     }
-    *r = (struct reading){.job = {.run = read_there, .done = have_read, .drop = drop_reading}, .serial = n->session.serial, .len = json.n};
+    *r = (struct reading){
+        .job = {.run = read_there, .done = have_read, .drop = drop_reading}, .serial = n->session.serial, .len = json.n};
     memcpy(r->json, json.p, json.n);
     int e = gsi_worker_give(n, &n->reader, &r->job);
     n->members.reading += e == 0;

@@ -8,8 +8,7 @@
  *     loop      the thread: packets, streams, commands, time
  *     worker    a second thread, there while something slow is to be read
  *
- * A node is counted: its handle, its connections and its listeners hold it. Everything not under `lock` is its thread's own.
- */
+ * A node is counted: its handle, its connections and its listeners hold it. Everything not under `lock` is its thread's own. */
 #ifndef GSI_TAILNET_NODE_H
 #define GSI_TAILNET_NODE_H
 
@@ -36,7 +35,8 @@ void gsi_node_release(struct node *n);
 
 /* socket(2) inside. GS_ECLOSED: stopped. */
 GS_MUST_USE int gsi_node_socket(struct node *n, int domain, int type, int protocol);
-/* The addresses of a name or address text of n bytes, IPv4 first: how many, of which out gets cap. GS_ENXDOMAIN, -EAGAIN, each with detail. */
+/* The addresses of a name or address text of n bytes, IPv4 first: how many, of which out gets cap. GS_ENXDOMAIN, -EAGAIN, each
+ * with detail. */
 GS_MUST_USE int gsi_node_resolve(struct node *n, const char *name, size_t len, struct ip *out, size_t cap);
 
 /* ---- connections ---- */

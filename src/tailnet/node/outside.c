@@ -1,4 +1,4 @@
-/* outside.c: how the world sees this node: STUN through the data plane's own socket, interfaces, endpoints, and the home region. */
+/* outside.c: how the world sees this node: STUN through the data plane's own socket, interfaces, endpoints, the home region. */
 #include <errno.h>
 #include <gensock/net.h>
 #include <net/if.h>
@@ -140,7 +140,9 @@ static struct lookup *read_map(struct node *n)
         const struct map_derp_region *from = &d->regions[i];
         if (from->id <= 0)
             continue;
-        l->regions[l->n] = (struct netcheck_region){.id = (uint32_t)from->id, .avoid = from->avoid, .no_home = from->no_measure_no_home,
+        l->regions[l->n] = (struct netcheck_region){.id = (uint32_t)from->id,
+                                                    .avoid = from->avoid,
+                                                    .no_home = from->no_measure_no_home,
                                                     .score = gsi_netmap_score(n->map, from->id)};
         for (uint32_t k = 0; k < from->nodes_n; k++)
             take_node(l, l->n, &from->nodes[k]);
@@ -198,9 +200,14 @@ static bool make_list(struct node *n, uint64_t now)
     struct own_endpoint list[OWN_MAX];
     struct endpoint ends[OWN_MAX];
     struct netcheck_report *r = &o->report;
-    struct own_source from = {.stun_v4 = r->v4, .stun_v6 = r->v6, .hard_nat = r->varies == VARIES_YES, .fixed_port = n->config.port != 0,
-                              .port_v4 = gsi_link_port(n->link, false), .port_v6 = gsi_link_port(n->link, true),
-                              .interfaces = o->interfaces, .n = o->interfaces_n};
+    struct own_source from = {.stun_v4 = r->v4,
+                              .stun_v6 = r->v6,
+                              .hard_nat = r->varies == VARIES_YES,
+                              .fixed_port = n->config.port != 0,
+                              .port_v4 = gsi_link_port(n->link, false),
+                              .port_v6 = gsi_link_port(n->link, true),
+                              .interfaces = o->interfaces,
+                              .n = o->interfaces_n};
     memset(list, 0, sizeof list);
     size_t count = gsi_own_list(&o->seen, &from, now, list);
     for (size_t i = 0; i < count; i++)
@@ -230,7 +237,8 @@ void gsi_outside_tell(struct node *n, uint64_t now)
 
 void gsi_outside_stun(struct node *n, const uint8_t *bytes, size_t len, uint64_t now)
 {
-    (void)!gsi_netcheck_feed(n->outside.netcheck, bytes, len, now); /* anybody may send here: what we did not ask for is nothing */
+    /* Anybody may send here: what we did not ask for is nothing. */
+    (void)!gsi_netcheck_feed(n->outside.netcheck, bytes, len, now);
 }
 
 /* A CallMeMaybe waits for endpoints. */

@@ -154,7 +154,8 @@ GS_MUST_USE int gsi_relays_renew(struct node *n, uint64_t now);
 void gsi_relays_end(struct node *n);
 /* The map has other regions. */
 void gsi_relays_map(struct node *n, uint64_t now);
-void gsi_relays_send(struct node *n, uint32_t region, const uint8_t key[KEY_LEN], const uint8_t *bytes, size_t len, bool disco, uint64_t now);
+void gsi_relays_send(struct node *n, uint32_t region, const uint8_t key[KEY_LEN], const uint8_t *bytes, size_t len, bool disco,
+                     uint64_t now);
 void gsi_relays_step(struct node *n, uint64_t now);
 uint64_t gsi_relays_deadline(const struct node *n);
 void gsi_relays_probe(struct node *n, uint64_t now);
@@ -374,8 +375,8 @@ uint64_t gsi_node_now(void);
 int64_t gsi_node_wall_s(void);
 uint64_t gsi_node_wall_ns(void);
 
-/* Parts that depend on the node key: WireGuard, paths, plane, in the place of those that are there and have no peers; -ENOMEM: those
- * stay. */
+/* Parts that depend on the node key: WireGuard, paths, plane, in the place of those that are there and have no peers; -ENOMEM:
+ * those stay. */
 GS_MUST_USE int gsi_node_make_plane(struct node *n);
 /* The keys as they are now go to disk. */
 GS_MUST_USE int gsi_node_write_keys(struct node *n);

@@ -1,4 +1,4 @@
-/* relays.c: the connections to relays that the policy wants, and what goes through them; latency by HTTPS where UDP is blocked. */
+/* relays.c: the connections to relays that the policy wants, and what goes through them; latency by HTTPS where UDP is blocked */
 #include <errno.h>
 #include <openssl/sha.h>
 #include <stdio.h>
@@ -80,7 +80,8 @@ static void lost(struct node *n, struct relay_link *l, const char *why, uint64_t
     bool home = l->preferred;
     gsi_node_event(n, GS_TAILNET_HEALTH, "relay %u (%s): %s", l->region, l->host, why);
     if (home)
-        snprintf(n->relays.trouble, sizeof n->relays.trouble, "the home relay, region %u (%.200s): %.80s", l->region, l->host, why);
+        snprintf(n->relays.trouble, sizeof n->relays.trouble, "the home relay, region %u (%.200s): %.80s", l->region, l->host,
+                 why);
     close_link(l);
     gsi_derp_policy_failed(n->relays.policy, attempt, now);
     if (home)
@@ -130,24 +131,30 @@ static const char *host_of(const struct map_derp_node *d)
 static struct dial dial_of(const struct map_derp_node *d)
 {
     bool pinned = strncmp(d->cert, CERT_PIN, strlen(CERT_PIN)) == 0;
-    return (struct dial){.host = host_of(d), .port = (uint16_t)(d->derp_port > 0 && d->derp_port <= UINT16_MAX ? d->derp_port : RELAY_PORT), .tls = true,
-                         .name = *d->cert && !pinned ? d->cert : d->host, .unverified = pinned || d->insecure_for_tests};
+    return (struct dial){.host = host_of(d),
+                         .port = (uint16_t)(d->derp_port > 0 && d->derp_port <= UINT16_MAX ? d->derp_port : RELAY_PORT),
+                         .tls = true,
+                         .name = *d->cert && !pinned ? d->cert : d->host,
+                         .unverified = pinned || d->insecure_for_tests};
 }
 
-static int begin_link(struct node *n, struct relay_link *l, const struct map_derp_region *region, const struct map_derp_node *d, uint64_t now)
+static int begin_link(struct node *n, struct relay_link *l, const struct map_derp_region *region, const struct map_derp_node *d,
+                      uint64_t now)
 {
     struct dial to = dial_of(d);
     const struct map_derp_node *first = node_of(region, 0);
     if (strncmp(d->cert, CERT_PIN, strlen(CERT_PIN)) == 0)
-        snprintf(l->pin, sizeof l->pin, "%s", d->cert[strlen(CERT_PIN)] ? d->cert + strlen(CERT_PIN) : "?"); /* "" pins nothing: none fits */
+        /* "" pins nothing: none fits. */
+        snprintf(l->pin, sizeof l->pin, "%s", d->cert[strlen(CERT_PIN)] ? d->cert + strlen(CERT_PIN) : "?");
     if (to.port == RELAY_PORT)
         snprintf(l->host, sizeof l->host, "%.253s", d->host);
     else
         snprintf(l->host, sizeof l->host, "%.253s:%u", d->host, to.port);
     if (first != d)
         snprintf(l->ideal, sizeof l->ideal, "%s", first->name);
-    l->client = gsi_derp_client_new(&(struct derp_options){.node_private = n->keys.node, .host = l->host, .preferred = l->preferred,
-                                                           .ideal_node = *l->ideal ? l->ideal : NULL}, now);
+    const struct derp_options options = {
+        .node_private = n->keys.node, .host = l->host, .preferred = l->preferred, .ideal_node = *l->ideal ? l->ideal : NULL};
+    l->client = gsi_derp_client_new(&options, now);
     return l->client ? gsi_channel_dial(n, &l->channel, &to) : -ENOMEM;
 }
 
@@ -223,7 +230,8 @@ static void keep_for_later(struct relay_link *l, const uint8_t key[KEY_LEN], con
     l->waiting_n++;
 }
 
-void gsi_relays_send(struct node *n, uint32_t region, const uint8_t key[KEY_LEN], const uint8_t *bytes, size_t len, bool disco, uint64_t now)
+void gsi_relays_send(struct node *n, uint32_t region, const uint8_t key[KEY_LEN], const uint8_t *bytes, size_t len, bool disco,
+                     uint64_t now)
 {
     struct peer *p = gsi_peers_find(&n->members.peers, key);
     uint32_t by = gsi_derp_policy_route(n->relays.policy, region, p ? &p->heard : &(struct policy_heard){0}, now);
@@ -273,7 +281,9 @@ static void take_event(struct node *n, struct relay_link *l, const struct derp_e
         if ((p = gsi_peers_find(&n->members.peers, ev->key)))
             gsi_derp_policy_gone(&p->heard, l->attempt);
         break;
-    case DERP_UNHEALTHY: gsi_node_event(n, GS_TAILNET_HEALTH, "relay %u: %.*s", l->region, (int)ev->n, (const char *)ev->packet); break;
+    case DERP_UNHEALTHY:
+        gsi_node_event(n, GS_TAILNET_HEALTH, "relay %u: %.*s", l->region, (int)ev->n, (const char *)ev->packet);
+        break;
     default: break;
     }
 }

@@ -63,10 +63,18 @@ static const struct hostinfo *describe(struct node *n, struct about *a)
         a->net.working_ipv6 = known_of(r->v6.port != 0);
         a->net.mapping_varies_by_dest_ip = r->varies == VARIES_UNKNOWN ? NOT_KNOWN : known_of(r->varies == VARIES_YES);
     }
-    a->host = (struct hostinfo){
-        .hostname = n->config.hostname, .os = "linux", .os_version = a->system.release, .app = "gensock", .ipn_version = GENSOCK_VERSION "-gensock",
-        .request_tags = (const char *const *)n->config.tags, .request_tags_n = n->config.n_tags, .userspace = true,
-        .userspace_router = true, .shields_up = n->config.shields_up, .no_logs_no_support = true, .net = &a->net};
+    a->host = (struct hostinfo){.hostname = n->config.hostname,
+                                .os = "linux",
+                                .os_version = a->system.release,
+                                .app = "gensock",
+                                .ipn_version = GENSOCK_VERSION "-gensock",
+                                .request_tags = (const char *const *)n->config.tags,
+                                .request_tags_n = n->config.n_tags,
+                                .userspace = true,
+                                .userspace_router = true,
+                                .shields_up = n->config.shields_up,
+                                .no_logs_no_support = true,
+                                .net = &a->net};
     return &a->host;
 }
 
@@ -93,8 +101,12 @@ static int ask_map(struct node *n, bool stream, uint64_t now)
 {
     struct session *s = &n->session;
     struct about about = {0};
-    struct map_request r = {.node_key = n->node_public, .disco_key = gsi_paths_disco_public(n->paths), .host = describe(n, &about),
-                            .endpoints = n->outside.own, .endpoints_n = n->config.relay_only ? 0 : n->outside.own_n, .compress = stream};
+    struct map_request r = {.node_key = n->node_public,
+                            .disco_key = gsi_paths_disco_public(n->paths),
+                            .host = describe(n, &about),
+                            .endpoints = n->outside.own,
+                            .endpoints_n = n->config.relay_only ? 0 : n->outside.own_n,
+                            .compress = stream};
     if (!stream)
         return gsi_control_update(s->control, &r, now);
     s->serial++;
@@ -211,7 +223,9 @@ static int pin_key(struct node *n, const uint8_t *key)
     const uint8_t *before = gsi_state_control(&n->keys, n->config.control_url);
     bool same = before && gsi_equal(before, key, KEY_LEN);
     if (before && !same && !n->config.url.tls)
-        return gs_fail(-EACCES, "it has another key than when it was first seen. If it was set up anew, remove its line from the state file");
+        return gs_fail(
+            -EACCES,
+            "it has another key than when it was first seen. If it was set up anew, remove its line from the state file");
     int e = same ? 0 : gsi_state_pin(&n->keys, n->config.control_url, key);
     return e == 0 && !same ? gsi_node_write_keys(n) : e;
 }
@@ -313,7 +327,8 @@ static void failed(struct node *n, const struct control_event *ev, uint64_t now)
         gsi_commands_done(n, gsi_run_logout, GS_ECONTROL);
     }
     snprintf(text, sizeof text, "control server %s: %s%.*s%s", n->config.control_url, ev->status ? "answer " : "",
-             ev->status ? 3 : 0, (char[]){(char)('0' + ev->status / 100 % 10), (char)('0' + ev->status / 10 % 10), (char)('0' + ev->status % 10), 0},
+             ev->status ? 3 : 0,
+             (char[]){(char)('0' + ev->status / 100 % 10), (char)('0' + ev->status / 10 % 10), (char)('0' + ev->status % 10), 0},
              ev->status ? "" : gs_error_text(ev->code));
     if (*ev->text)
         snprintf(text + strlen(text), sizeof text - strlen(text), ": %s", ev->text);
@@ -331,13 +346,15 @@ static void take_event(struct node *n, const struct control_event *ev, uint64_t 
     case CONTROL_LOGGED_IN: registered(n, true, now); break;
     case CONTROL_NEEDS_APPROVAL: registered(n, false, now); break;
     case CONTROL_NEEDS_LOGIN:
-        s->ask_at = now + (*s->followup ? gsi_backoff_next(&s->backoff) : 0); /* servers hold the answer back until somebody logs in: most do */
+        /* Servers hold the answer back until somebody logs in: most do. */
+        s->ask_at = now + (*s->followup ? gsi_backoff_next(&s->backoff) : 0);
         snprintf(s->followup, sizeof s->followup, "%s", ev->text);
         gsi_node_login(n, ev->text);
         break;
     case CONTROL_KEY_EXPIRED: gsi_session_rotate(n, true, now); break;
     case CONTROL_NEEDS_SIGNATURE:
-        gsi_node_fail(n, GS_ELOCKED, "this tailnet uses Tailnet Lock and wants this node's key signed, which gensock cannot verify");
+        gsi_node_fail(n, GS_ELOCKED,
+                      "this tailnet uses Tailnet Lock and wants this node's key signed, which gensock cannot verify");
         break;
     case CONTROL_REJECTED: rejected(n, ev->text); break;
     case CONTROL_LOGGED_OUT:
@@ -472,7 +489,8 @@ void gsi_session_step(struct node *n, uint64_t now)
     }
     if (s->ask_at && now >= s->ask_at)
         ask_again(n, now);
-    if (s->control && s->heard && s->mapping && s->update_due && !s->update_out && !s->ask_at) { /* not before it may be asked again */
+    /* Not before it may be asked again. */
+    if (s->control && s->heard && s->mapping && s->update_due && !s->update_out && !s->ask_at) {
         int e = ask_map(n, false, now);
         s->update_due = e < 0;
         s->update_out = e == 0;

@@ -62,7 +62,8 @@ static int take_url(struct node_config *c, const char *text, bool plain_control)
     if (strlen(text) > STATE_URL_MAX)
         return gs_fail(-EINVAL, "control_url: longer than %d bytes", STATE_URL_MAX);
     if (!c->url.tls && !plain_control && !is_loopback(c->url.host))
-        return gs_fail(-EINVAL, "control_url: http:// to %s could be answered by anybody: use https://, or set plain_control", c->url.host);
+        return gs_fail(-EINVAL, "control_url: http:// to %s could be answered by anybody: use https://, or set plain_control",
+                       c->url.host);
     c->control_url = copy_text(text);
     return c->control_url ? 0 : -ENOMEM;
 }
@@ -220,9 +221,18 @@ int gsi_node_make_plane(struct node *n)
     struct paths *ways = gsi_paths_new(&paths);
     gsi_wipe(&wg, sizeof wg);
     gsi_wipe(&paths, sizeof paths);
-    struct plane *plane = !wireguard || !ways ? NULL : gsi_plane_new(&(struct plane_config){
-        .tun = gsi_namespace_tun(n->ns), .mtu = NAMESPACE_MTU, .link = n->link, .wireguard = wireguard, .routes = n->routes, .paths = ways,
-        .filter = n->filter, .arg = n, .relay = leave_by_relay, .stun = take_stun, .rejected = take_reject});
+    const struct plane_config config = {.tun = gsi_namespace_tun(n->ns),
+                                        .mtu = NAMESPACE_MTU,
+                                        .link = n->link,
+                                        .wireguard = wireguard,
+                                        .routes = n->routes,
+                                        .paths = ways,
+                                        .filter = n->filter,
+                                        .arg = n,
+                                        .relay = leave_by_relay,
+                                        .stun = take_stun,
+                                        .rejected = take_reject};
+    struct plane *plane = wireguard && ways ? gsi_plane_new(&config) : NULL;
     if (!plane) {
         gsi_wireguard_free(wireguard);
         gsi_paths_free(ways);

@@ -215,7 +215,8 @@ void gsi_pings_pong(struct node *n, const struct paths_event *e)
         next = c->next;
         if (c->run != run_ping || p->peer != e->user)
             continue;
-        *p->out = (gs_tailnet_pong){.rtt_ns = (int64_t)e->info.latency_ns, .path = e->info.kind == PATH_DIRECT ? GS_PATH_DIRECT : GS_PATH_RELAY};
+        *p->out = (gs_tailnet_pong){.rtt_ns = (int64_t)e->info.latency_ns,
+                                    .path = e->info.kind == PATH_DIRECT ? GS_PATH_DIRECT : GS_PATH_RELAY};
         if (e->info.kind == PATH_DIRECT)
             p->out->endpoint = gsi_node_addr(&e->info.at);
         snprintf(p->out->relay, sizeof p->out->relay, "%s", region_code(n, e->info.region));
@@ -266,7 +267,8 @@ static const char *text(struct block *b, const char *s)
 
 static void write_member(struct block *b, const struct node *n, const struct map_node *m, gs_tailnet_member *out)
 {
-    gs_tailnet_member one = {.expired = m->expired, .online = m->online != MAP_NO, .n_addresses = m->addresses_n, .n_tags = m->tags_n};
+    gs_tailnet_member one = {
+        .expired = m->expired, .online = m->online != MAP_NO, .n_addresses = m->addresses_n, .n_tags = m->tags_n};
     const struct map_user *user = m->tags_n ? NULL : gsi_netmap_user(n->map, m->user);
     gs_addr *addresses = room(b, m->addresses_n, sizeof *addresses);
     const char **tags = room(b, m->tags_n, sizeof *tags);

@@ -1,4 +1,5 @@
-/* worker.c: threads for what would hold packets up: reading big maps, looking up names. Each is there only while it has something to do. */
+/* worker.c: threads for what would hold packets up: reading big maps, looking up names. Each is there only while it has something
+ * to do. */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>

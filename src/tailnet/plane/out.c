@@ -30,7 +30,8 @@ uint8_t *gsi_plane_room(struct plane *p, size_t n)
 }
 
 /* n bytes of datagrams of `segment`, in the arena, by whatever way the peer has now. */
-static void dispatch(struct plane *p, const struct plane_peer *to, const uint8_t *bytes, size_t n, size_t segment, uint64_t now_ns)
+static void dispatch(struct plane *p, const struct plane_peer *to, const uint8_t *bytes, size_t n, size_t segment,
+                     uint64_t now_ns)
 {
     struct route r = gsi_path_send(p->c.paths, to->path, now_ns);
     size_t most = LINK_MESSAGE / segment < LINK_SEGMENTS ? LINK_MESSAGE / segment * segment : LINK_SEGMENTS * segment;
@@ -123,7 +124,8 @@ static void send_segments(struct plane *p, struct segments *s, struct plane_peer
         for (int i = 0; i < sealed;) { /* runs of equal ones, of which the last may be shorter */
             int k = i;
             size_t bytes = 0;
-            while (k < sealed && slot[k].n && (k == i || slot[k - 1].n == slot[i].n) && slot[k].n <= slot[i].n && (k == i || slot[i].n == stride))
+            while (k < sealed && slot[k].n && (k == i || slot[k - 1].n == slot[i].n) && slot[k].n <= slot[i].n &&
+                   (k == i || slot[i].n == stride))
                 bytes += slot[k++].n;
             if (bytes)
                 dispatch(p, to, slot[i].p, bytes, slot[i].n, now_ns);

@@ -3,12 +3,11 @@
  *     TUN  -> segment -> filter (out) -> routes -> WireGuard seals in place -> path: link (UDP), or the caller's relay
  *     link -> STUN to the caller, disco to the paths, WireGuard opens in place -> filter (in) -> stamp -> join -> TUN
  *
- * It owns none of its parts: they are the node's, which also configures them. Everything happens in the calling thread, in batches; no
- * payload is copied but for packets that wait for a handshake or go by a relay.
+ * It owns none of its parts: they are the node's, which also configures them. Everything happens in the calling thread, in
+ * batches; no payload is copied but for packets that wait for a handshake or go by a relay.
  *
  *     wait for gsi_namespace_tun, both gsi_link_fd, and until gsi_plane_deadline; then, as they are ready:
- *     gsi_plane_from_tun(p, now); gsi_plane_from_link(p, v6, now); gsi_plane_from_relay(p, …); gsi_plane_tick(p, now, wall);
- */
+ *     gsi_plane_from_tun(p, now); gsi_plane_from_link(p, v6, now); gsi_plane_from_relay(p, …); gsi_plane_tick(p, now, wall); */
 #ifndef GSI_TAILNET_PLANE_H
 #define GSI_TAILNET_PLANE_H
 
@@ -23,7 +22,7 @@ struct plane_peer {
     const uint8_t *key; /* the node key */
     struct wg_peer *wg; /* NULL until the first packet to it: gsi_wireguard_peer */
     struct path *path;
-    uint32_t identity;  /* the stamp of its SYNs: 1 to PACKET_STAMP_MAX_V4; 0: they are dropped, as nobody could say whose they are */
+    uint32_t identity; /* the stamp of its SYNs: 1 to PACKET_STAMP_MAX_V4; 0: they are dropped, nobody could say whose they are */
     bool jailed;
     void *user;
 };
@@ -60,7 +59,8 @@ void gsi_plane_free(struct plane *p);
 GS_MUST_USE bool gsi_plane_from_tun(struct plane *p, uint64_t now_ns);
 void gsi_plane_from_link(struct plane *p, bool v6, uint64_t now_ns);
 /* A packet that a relay of this region brought from the node of this key; changed in place. */
-void gsi_plane_from_relay(struct plane *p, uint32_t region, const uint8_t key[KEY_LEN], uint8_t *bytes, size_t n, uint64_t now_ns);
+void gsi_plane_from_relay(struct plane *p, uint32_t region, const uint8_t key[KEY_LEN], uint8_t *bytes, size_t n,
+                          uint64_t now_ns);
 
 /* UINT64_MAX: never. Events of paths and WireGuard are the caller's to take. */
 uint64_t gsi_plane_deadline(const struct plane *p);

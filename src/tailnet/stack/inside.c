@@ -99,7 +99,8 @@ BARE static void show_all(const struct plan *p)
     int mounts[NAMESPACE_VIEWS];
     make_all(p, mounts);
     for (size_t i = 0; i < p->views_n; i++) {
-        long e = raw(SYS_move_mount, mounts[i], at(""), AT_FDCWD, at(p->views[i].path), MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS);
+        long e = raw(SYS_move_mount, mounts[i], at(""), AT_FDCWD, at(p->views[i].path),
+                     MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS);
         if (e < 0 && e != -ENOENT && e != -ENOTDIR)
             fail(p, STEP_VIEW, (int)i, e);
         (void)raw(SYS_close, mounts[i], 0, 0, 0, 0);

@@ -12,8 +12,8 @@
  *
  * The node moves packets: it reads gsi_namespace_tun (segment.h) and writes it (join.h). A socket from here never sends by the
  * host, and stays valid, though mute, after close: abort the sockets (linger 0) first, then close, since a socket that still
- * has something to send holds the kernel's part of the namespace for a while. Sockets may be made and programs started from any thread, the
- * rest is one thread's.
+ * has something to send holds the kernel's part of the namespace for a while. Sockets may be made and programs started from any
+ * thread, the rest is one thread's.
  */
 #ifndef GSI_TAILNET_NAMESPACE_H
 #define GSI_TAILNET_NAMESPACE_H

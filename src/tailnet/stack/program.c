@@ -105,8 +105,10 @@ static int find_program(const char *name, const char *const *envp, char out[PATH
         if ((size_t)snprintf(out, PATH_BYTES, "%s", name) >= PATH_BYTES)
             return gs_fail(-ENAMETOOLONG, "the program's path is longer than %d bytes", PATH_BYTES - 1);
         found = executable(out);
-        return found == 0 ? 0 : gs_fail(found, "%s: %s", name, found == -EACCES ? "not a program that this user may run"
-                                                                                   : "no such file, or none that this user may see");
+        return found == 0 ? 0
+                          : gs_fail(found, "%s: %s", name,
+                                    found == -EACCES ? "not a program that this user may run"
+                                                     : "no such file, or none that this user may see");
     }
     for (const char *dir = path_of(envp), *end; *name; dir = end + 1) {
         end = dir + strcspn(dir, ":");

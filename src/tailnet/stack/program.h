@@ -6,8 +6,8 @@
  *                    └─ init       pid 1 of a pid namespace of theirs
  *
  * The front is what the caller sees: it hands signals on, stops and ends as the program does. With init goes whatever the
- * program has left running. The front dies with the thread that made it, "gs-tailnet-run", and so with this process, however that ends; init
- * dies with the front; the program with init: the kernel's doing, none of it takes a step of ours.
+ * program has left running. The front dies with the thread that made it, "gs-tailnet-run", and so with this process, however that
+ * ends; init dies with the front; the program with init: the kernel's doing, none of it takes a step of ours.
  */
 #ifndef GSI_TAILNET_PROGRAM_H
 #define GSI_TAILNET_PROGRAM_H

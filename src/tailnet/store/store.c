@@ -53,13 +53,14 @@ static int check_private(const struct store *s, int fd, const char *name, mode_t
     if (sys.fstat(fd, &st) < 0)
         return fail(-errno, s, name, "cannot be looked at");
     if ((st.st_mode & S_IFMT) != type)
-        return gs_fail(type == S_IFDIR ? -ENOTDIR : -EPERM, "%s/%s: is no %s", s->path, name, type == S_IFDIR ? "directory" : "plain file");
+        return gs_fail(type == S_IFDIR ? -ENOTDIR : -EPERM, "%s/%s: is no %s", s->path, name,
+                       type == S_IFDIR ? "directory" : "plain file");
     if (st.st_uid != geteuid())
-        return gs_fail(-EPERM, "%s/%s: belongs to user %u, not to this one (%u): use a state directory of your own", s->path, name, (unsigned)st.st_uid,
-                       (unsigned)geteuid());
+        return gs_fail(-EPERM, "%s/%s: belongs to user %u, not to this one (%u): use a state directory of your own", s->path,
+                       name, (unsigned)st.st_uid, (unsigned)geteuid());
     if (st.st_mode & OTHERS)
-        return gs_fail(-EPERM, "%s/%s: others may get at the keys in it (mode %o): chmod %o it, and think of the keys as known", s->path, name,
-                       (unsigned)(st.st_mode & 07777), type == S_IFDIR ? DIRECTORY_MODE : FILE_MODE);
+        return gs_fail(-EPERM, "%s/%s: others may get at the keys in it (mode %o): chmod %o it, and think of the keys as known",
+                       s->path, name, (unsigned)(st.st_mode & 07777), type == S_IFDIR ? DIRECTORY_MODE : FILE_MODE);
     return 0;
 }
 
@@ -85,8 +86,8 @@ static int is_locked(const struct store *s, int fd)
     ssize_t n = sys.read(fd, pid, PID_TEXT);
     pid[n > 0 ? n : 0] = 0;
     pid[strspn(pid, "0123456789")] = 0;
-    return gs_fail(-EBUSY, "%s: %sprocess%s%s has this state open: end it, or use another state directory", s->path, *pid ? "" : "another ",
-                   *pid ? " " : "", pid);
+    return gs_fail(-EBUSY, "%s: %sprocess%s%s has this state open: end it, or use another state directory", s->path,
+                   *pid ? "" : "another ", *pid ? " " : "", pid);
 }
 
 static int take_lock(struct store *s)
@@ -154,10 +155,12 @@ static int read_whole(const struct store *s, int fd, char *out, size_t cap)
         if (k < 0)
             return fail(-errno, s, STATE, "cannot be read");
         if (k == 0)
-            return n ? (int)n : gs_fail(-EBADMSG, "%s/" STATE ": is empty: restore it from a copy, or remove it to join as a new machine", s->path);
+            return n ? (int)n
+                     : gs_fail(-EBADMSG, "%s/" STATE ": is empty: restore it from a copy, or remove it to join as a new machine",
+                               s->path);
         if (n == cap)
-            return gs_fail(-EFBIG, "%s/" STATE ": is longer than any state of this version: update gensock if a newer one wrote it, or restore it from a copy",
-                           s->path);
+            return gs_fail(-EFBIG, "%s/" STATE ": is longer than any state of this version: update gensock if a newer one wrote "
+                                   "it, or restore it from a copy", s->path);
         n += (size_t)k;
     }
 }
@@ -168,7 +171,8 @@ int gsi_store_read(struct store *s, char *out, size_t cap)
     if (fd == -ENOENT)
         return 0;
     if (fd < 0)
-        return fd == -ELOOP ? gs_fail(-EPERM, "%s/" STATE ": is a symbolic link: put the file itself there", s->path) : fail(fd, s, STATE, "cannot be opened");
+        return fd == -ELOOP ? gs_fail(-EPERM, "%s/" STATE ": is a symbolic link: put the file itself there", s->path)
+                            : fail(fd, s, STATE, "cannot be opened");
     int e = check_private(s, fd, STATE, S_IFREG);
     if (e == 0)
         e = read_whole(s, fd, out, cap);

@@ -17,16 +17,17 @@
 
 struct store;
 
-/* Each error has a detail with the path and the cure: -EBUSY: another process has it (which); -EPERM: not ours, or others may read it;
- * -ENOTDIR; -ENOENT: the directory's parent is missing; -ENOMEM and other codes of the kernel's. */
+/* Each error has a detail with the path and the cure: -EBUSY: another process has it (which); -EPERM: not ours, or others may
+ * read it; -ENOTDIR; -ENOENT: the directory's parent is missing; -ENOMEM and other codes of the kernel's. */
 GS_MUST_USE int gsi_store_open(struct store **out, const char *directory);
 /* Releases the lock, unless a child that was forked meanwhile still has the descriptor: it ends or closes it. NULL is nothing. */
 void gsi_store_close(struct store *s);
 
-/* The bytes read, at most cap, which the caller wipes; 0: there is no file yet. -EPERM: a file that is not ours, that others may read, or
- * that is no plain file; -EBADMSG: it is empty; -EFBIG: it is longer than cap. On an error out is wiped. */
+/* The bytes read, at most cap, which the caller wipes; 0: there is no file yet. -EPERM: a file that is not ours, that others may
+ * read, or that is no plain file; -EBADMSG: it is empty; -EFBIG: it is longer than cap. On an error out is wiped. */
 GS_MUST_USE int gsi_store_read(struct store *s, char *out, size_t cap);
-/* 0: it is on disk, whatever happens next. An error: the file is as it was (after a failed sync of the directory it may be the new one). */
+/* 0: it is on disk, whatever happens next. An error: the file is as it was (after a failed sync of the directory it may be the
+ * new one). */
 GS_MUST_USE int gsi_store_write(struct store *s, const char *bytes, size_t n);
 
 /* The calls of the kernel, for tests to fail. */

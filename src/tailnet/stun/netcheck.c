@@ -1,7 +1,8 @@
 /* netcheck.c: netcheck.h: the schedule of probes, what the answers tell, and when a report is done.
  *
- * A probe is sent when its time has come and its answer would still tell something: the region's latency in its family, or, for IPv4,
- * what a second server sees. The STUN phase ends when nothing is left to learn, a little after the last region answered, or after 3 s.
+ * A probe is sent when its time has come and its answer would still tell something: the region's latency in its family, or, for
+ * IPv4, what a second server sees. The STUN phase ends when nothing is left to learn, a little after the last region answered, or
+ * after 3 s.
  */
 #include "tailnet/stun/netcheck.h"
 
@@ -218,7 +219,8 @@ static void plan_region(struct netcheck *nc, struct region *r, size_t tries, uin
                 nodes[n++] = *e;
         }
         for (size_t k = 0; n && k < tries; k++)
-            nc->probes[nc->n_probes++] = (struct probe){.region = r, .v6 = v6, .at_ns = nc->now + k * spacing_ns, .to = nodes[k % n]};
+            nc->probes[nc->n_probes++] =
+                (struct probe){.region = r, .v6 = v6, .at_ns = nc->now + k * spacing_ns, .to = nodes[k % n]};
         r->probed |= n > 0;
     }
 }
@@ -454,7 +456,8 @@ uint64_t gsi_netcheck_deadline(const struct netcheck *nc)
 enum netcheck_event gsi_netcheck_next(struct netcheck *nc, struct netcheck_report *report)
 {
     enum netcheck_event event = NETCHECK_NOTHING;
-    bool *told[] = {[NETCHECK_HOME] = &nc->tell_home, [NETCHECK_WANT_HTTPS] = &nc->tell_https, [NETCHECK_REPORT] = &nc->tell_report};
+    bool *told[] = {
+        [NETCHECK_HOME] = &nc->tell_home, [NETCHECK_WANT_HTTPS] = &nc->tell_https, [NETCHECK_REPORT] = &nc->tell_report};
     for (int i = NETCHECK_HOME; event == NETCHECK_NOTHING && i <= NETCHECK_REPORT; i++)
         if (*told[i]) {
             *told[i] = false;

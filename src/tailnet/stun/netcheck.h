@@ -1,7 +1,7 @@
 /* netcheck.h: how the world sees this node, and which relay region is its home (tailnet-protocol.md 6).
  *
- * Sends STUN requests to the regions' nodes by the very socket that WireGuard uses, and reports. A full report each 5 min; while the
- * node is active also a short one, of the fastest regions, each 20 to 26 s, which keeps the NAT's mapping alive.
+ * Sends STUN requests to the regions' nodes by the very socket that WireGuard uses, and reports. A full report each 5 min; while
+ * the node is active also a short one, of the fastest regions, each 20 to 26 s, which keeps the NAT's mapping alive.
  *
  *     gsi_netcheck_regions(nc, regions, n, now);            the first time and when the DERP map or an address in it changes
  *     if (gsi_stun_is(in, n)) gsi_netcheck_feed(nc, in, n, now);
@@ -54,7 +54,8 @@ struct netcheck;
 struct netcheck *gsi_netcheck_new(bool v4, bool v6);
 void gsi_netcheck_free(struct netcheck *nc);
 
-/* Copies; what is known of regions that stay is kept; begins a full report. 0; -ENOMEM; GS_EINVALID: too many, or an id twice or 0. */
+/* Copies; what is known of regions that stay is kept; begins a full report. 0; -ENOMEM; GS_EINVALID: too many, or an id twice or
+ * 0. */
 GS_MUST_USE int gsi_netcheck_regions(struct netcheck *nc, const struct netcheck_region *regions, size_t n, uint64_t now_ns);
 /* Once more now: the link changed or the relay's connection broke (full), or a CallMeMaybe waits. */
 void gsi_netcheck_start(struct netcheck *nc, bool full, uint64_t now_ns);

@@ -1,4 +1,4 @@
-/* stun.c: stun.h. Header: type 2 | length 2 | cookie 4 | transaction 12; then attributes: type 2 | length 2 | value, padded to 4. */
+/* stun.c: stun.h. Header: type 2 | length 2 | cookie 4 | transaction 12; then attributes: type 2 | length 2 | value, padded. */
 #include "tailnet/stun/stun.h"
 
 #include "tailnet/bytes/bytes.h"

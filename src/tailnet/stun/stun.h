@@ -1,4 +1,5 @@
-/* stun.h: the binding request and response of STUN (RFC 8489) as tailnets use them: what address does the world see for this socket?
+/* stun.h: the binding request and response of STUN (RFC 8489) as tailnets use them: what address does the world see for this
+ * socket?
  *
  * A node sends requests and reads responses; a lab's server does the reverse. Servers of tailnets answer only requests that carry
  * SOFTWARE "tailnode" and, as the last attribute, a right FINGERPRINT, so that they are no reflectors for others.
@@ -22,7 +23,8 @@ enum {
 void gsi_stun_request(uint8_t out[STUN_REQUEST_LEN], const uint8_t txid[STUN_TXID_LEN]);
 /* Tells STUN from what else comes to the socket; not whether it is well-formed. */
 GS_MUST_USE bool gsi_stun_is(const void *in, size_t n);
-/* A success response: XOR-MAPPED-ADDRESS (also its old number), else MAPPED-ADDRESS. 0; GS_EINVALID: none, and nothing is written. */
+/* A success response: XOR-MAPPED-ADDRESS (also its old number), else MAPPED-ADDRESS. 0; GS_EINVALID: none, and nothing is
+ * written. */
 GS_MUST_USE int gsi_stun_response_parse(const void *in, size_t n, uint8_t txid[STUN_TXID_LEN], struct endpoint *seen);
 
 /* The server's side. 0; GS_EINVALID: not to be answered. */

@@ -339,7 +339,8 @@ static int tailnet_accept(void *listener, gs_io *io, void **ctx)
 
 /* ---- bytes and the rest ---- */
 
-/* A connection that the node has reset tells so once; when a send was told, the kernel tells a receive that there is no connection. */
+/* A connection that the node has reset tells so once; when a send was told, the kernel tells a receive that there is no
+ * connection. */
 static ssize_t tailnet_readv(void *ctx, const struct iovec *iov, int n)
 {
     ssize_t got = tcp->readv(((struct end *)ctx)->tcp, iov, n);
@@ -347,7 +348,10 @@ static ssize_t tailnet_readv(void *ctx, const struct iovec *iov, int n)
 }
 
 static ssize_t tailnet_writev(void *ctx, const struct iovec *iov, int n) { return tcp->writev(((struct end *)ctx)->tcp, iov, n); }
-static ssize_t tailnet_sendfile(void *ctx, int fd, off_t at, size_t n) { return tcp->sendfile(((struct end *)ctx)->tcp, fd, at, n); }
+static ssize_t tailnet_sendfile(void *ctx, int fd, off_t at, size_t n)
+{
+    return tcp->sendfile(((struct end *)ctx)->tcp, fd, at, n);
+}
 static int tailnet_shutdown(void *ctx, gs_how how) { return tcp->shutdown(((struct end *)ctx)->tcp, how); }
 static int tailnet_poll(void *ctx, size_t *buffered) { return tcp->poll(((struct end *)ctx)->tcp, buffered); }
 static int tailnet_getopt(void *ctx, gs_opt *o) { return tcp->getopt(((struct end *)ctx)->tcp, o); }

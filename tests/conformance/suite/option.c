@@ -101,8 +101,8 @@ static void an_option_that_fails_sets_back_those_before_it(struct world *w)
     open_pair(w, NOBODY, NULL, NULL);
     SET(w->b, SNDBUF, 20000);
     int64_t sndbuf = GET(w->b, SNDBUF);
-    assert_code(gs_stream_setopts(w->b, GS_OPTS(GS_INT(KEEPALIVE, 1), GS_INT(PRIORITY, 3), GS_INT(SNDBUF, 30000), GS_INT(PACKET, 4),
-                                                GS_INT(PRIORITY, 4), {.name = GS_OPT_TRANSPORT + 999})),
+    assert_code(gs_stream_setopts(w->b, GS_OPTS(GS_INT(KEEPALIVE, 1), GS_INT(PRIORITY, 3), GS_INT(SNDBUF, 30000),
+                                                GS_INT(PACKET, 4), GS_INT(PRIORITY, 4), {.name = GS_OPT_TRANSPORT + 999})),
                 -ENOTSUP);
     assert_int_equal(GET(w->b, KEEPALIVE), 0);
     assert_int_equal(GET(w->b, PRIORITY), 0);

@@ -278,7 +278,9 @@ static void run_recv_packets(struct task *t)
     t->buf = malloc(t->n);
     for (uint64_t i = 0; t->buf && i < t->total && t->result == 0; i++) {
         ssize_t k = gs_stream_recv(t->stream, t->buf, t->n, 0, t->timeout_ms);
-        t->result = k < 0 ? (long)k : (size_t)k != t->n || t->buf[0] != 'p' || memcmp(t->buf, t->buf + 1, t->n - 1) != 0 ? -EBADMSG : 0;
+        t->result = k < 0                                                                                ? (long)k
+                    : (size_t)k != t->n || t->buf[0] != 'p' || memcmp(t->buf, t->buf + 1, t->n - 1) != 0 ? -EBADMSG
+                                                                                                         : 0;
     }
 }
 

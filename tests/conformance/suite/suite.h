@@ -136,7 +136,8 @@ void run_receive(struct task *t); /* one gs_receive on mailbox -> msg */
 /* Reads raw bytes of `stream` until its end or `total` (0: no limit) bytes, and checks them against the pattern of `seed` from
  * `ref` on; result: the code that ended it (0 for total); n: bytes; -EBADMSG: a wrong byte. */
 void run_drain(struct task *t);
-/* The time from now to the end of a task after `act`: the promise of WAKE_MS holds in one of several tries, as machines are busy. */
+/* The time from now to the end of a task after `act`: the promise of WAKE_MS holds in one of several tries, as machines are
+ * busy. */
 #define assert_wakes_in_time(tries_left, took) ((took) <= WAKE_MS || (tries_left) > 0)
 
 /* ---- acts ---- */
