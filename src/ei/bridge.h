@@ -1,6 +1,7 @@
 /* bridge.h: what the files of this folder share.
  *
  *   address.c  what gensock address an address of ei's stands for
+ *   epmd.c     questions to epmd; epmd_wire.c: how they are written
  *   thread.c   what a thread has told and is told: the next address, the last error
  *
  * They stand on gensock's public headers and on ei.h alone.
