@@ -1,6 +1,7 @@
-/* epmd.c: what epmd answers, or whoever stands in its place. The first byte chooses the question, the second how the answer is cut.
- * Cut in any way it means the same; what is told of a node is what a person can read and a program can use; what we would ask is read
- * back as it was meant.
+/* epmd.c: what epmd answers, or whoever stands in its place. The first byte chooses the question, the second how the answer is
+ * cut. Cut in any way it means the same; what is told of a node is what a person can read and a program can use; what we would
+ * ask is read back as it was meant.
+ */
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -57,7 +57,8 @@ static int standard_address(struct call *c)
 static int check_options(const gs_opt *opts)
 {
     for (; opts && opts->name != GS_OPT_END; opts++)
-        if (opts->name == GS_OPT_ACTIVE || opts->name == GS_OPT_PACKET || opts->name == GS_OPT_HEADER || opts->name == GS_OPT_SEND_TIMEOUT)
+        if (opts->name == GS_OPT_ACTIVE || opts->name == GS_OPT_PACKET || opts->name == GS_OPT_HEADER ||
+            opts->name == GS_OPT_SEND_TIMEOUT)
             return gs_fail(-EINVAL, "option %s: a connection to epmd has its own", gs_opt_name_text(opts->name));
     return 0;
 }
@@ -66,7 +67,7 @@ static int call_open(struct call *c, const char *epmd, const gs_opt *opts, int t
 {
     if (timeout_ms < 0 && timeout_ms != GS_INFINITY)
         return GS_EBADARG;
-    c->deadline_ms = timeout_ms == GS_INFINITY ? FOREVER : now_ms() + timeout_ms + (timeout_ms > 0); /* the clock's part of a millisecond */
+    c->deadline_ms = timeout_ms == GS_INFINITY ? FOREVER : now_ms() + timeout_ms + (timeout_ms > 0); /* now_ms rounds down */
     c->epmd = epmd;
     int e = check_options(opts);
     if (e == 0 && !epmd)
@@ -174,7 +175,8 @@ static gs_epmd_node with_defaults(const gs_epmd_node *node)
     return n;
 }
 
-int gs_epmd_register(const char *epmd, const gs_opt *opts, const gs_epmd_node *node, gs_stream *out, uint32_t *creation, int timeout_ms)
+int gs_epmd_register(const char *epmd, const gs_opt *opts, const gs_epmd_node *node, gs_stream *out, uint32_t *creation,
+                     int timeout_ms)
 {
     struct call c = {0};
     if (!node || !out)

@@ -111,7 +111,8 @@ static int answered(struct gsi_epmd *m)
     return 1;
 }
 
-/* ALIVE2_RESP: tag, result, creation of 2 bytes. ALIVE2_X_RESP: of 4. A refusal's creation means nothing and is not waited for. */
+/* ALIVE2_RESP: tag, result, creation of 2 bytes. ALIVE2_X_RESP: of 4. A refusal's creation means nothing and is not waited for.
+ */
 static int read_alive2_resp(struct gsi_epmd *m)
 {
     const uint8_t *p = m->in;

@@ -5,8 +5,9 @@
  *     while ((e = gsi_epmd_feed(&m, in, n)) == 0)    more input is wanted
  *         …
  *
- * A request is a length of two bytes and a tag with its fields; answers have no length of their own. All numbers in network order.
- * (Erlang's documentation, ERTS, "Distribution Protocol", 14.1 to 14.4.)
+ * A request is a length of two bytes and a tag with its fields; answers have no length of their own. All numbers in network
+ * order. (Erlang's documentation, ERTS, "Distribution Protocol", 14.1 to 14.4.)
+ */
  */
 #ifndef GSI_EI_EPMD_WIRE_H
 #define GSI_EI_EPMD_WIRE_H
@@ -28,7 +29,8 @@ enum {
     EPMD_LINES_MAX = 65536                     /* of one answer: no host has more ports */
 };
 
-/* Whether these bytes are a name that epmd knows to keep and a person can read: UTF-8 of 1 to 255 characters, none of them a control. */
+/* Whether these bytes are a name that epmd knows to keep and a person can read: UTF-8 of 1 to 255 characters, none of them a
+ * control. */
 bool gsi_epmd_name_ok(const void *p, size_t n);
 
 /* Requests; the bytes written. The names are good ones, and node's extra is no longer than it may be. */
@@ -52,9 +54,9 @@ void gsi_epmd_expect_creation(struct gsi_epmd *m, uint32_t *creation);
 void gsi_epmd_expect_port(struct gsi_epmd *m, const char *alive, gs_epmd_node *out);
 void gsi_epmd_expect_names(struct gsi_epmd *m, gs_epmd_node *out, size_t cap);
 
-/* 0: more is wanted; 1: the answer is whole, what follows is not looked at (one of names ends with the connection). -EEXIST: epmd refuses the
- * name; GS_ENXDOMAIN: it knows none such; GS_EINVALID: this is no answer of an epmd; -EMSGSIZE: it never ends. After an error
- * nothing was written but names. */
+/* 0: more is wanted; 1: the answer is whole, what follows is not looked at (one of names ends with the connection). -EEXIST:
+ * epmd refuses the name; GS_ENXDOMAIN: it knows none such; GS_EINVALID: this is no answer of an epmd; -EMSGSIZE: it never ends.
+ * After an error nothing was written but names. */
 GS_MUST_USE int gsi_epmd_feed(struct gsi_epmd *m, const void *in, size_t n);
 /* The connection has ended: 0 when that ends the answer, or GS_ECLOSED. */
 GS_MUST_USE int gsi_epmd_end(struct gsi_epmd *m);

@@ -1,5 +1,5 @@
-/* The questions to epmd over every transport that this process can speak to itself by, with an epmd that does what a test tells it:
- * the right answer, a wrong one, none, half of one, one that never ends. runner: tsan */
+/* The questions to epmd over every transport that this process can speak to itself by, with an epmd that does what a test tells
+ * it: the right answer, a wrong one, none, half of one, one that never ends. runner: tsan */
 #include <errno.h>
 #include <gensock/ei.h>
 #include <pthread.h>
@@ -152,7 +152,8 @@ static void names_are_listed(void **state)
     for (size_t i = 0; (way = ways(i)); i++) {
         gs_epmd_node node[2] = {0};
         t.part = 5 * (i & 1);
-        scripted_start(&t, way, BYTES("\0\0\x11\x11name n1 at port 35649\nname c1 at port 4711\nname c2 at port 1\n"), THEN_CLOSE);
+        scripted_start(&t, way, BYTES("\0\0\x11\x11name n1 at port 35649\nname c1 at port 4711\nname c2 at port 1\n"),
+                       THEN_CLOSE);
         assert_int_equal(assert_ok(gs_epmd_names(t.address, NULL, node, 2, WAIT)), 3);
         scripted_end(&t);
         assert_memory_equal(t.request, "\0\1n", 3);
@@ -338,7 +339,8 @@ static void the_defaults_of_the_process_do_not_frame_it(void **state)
     struct scripted t = {0};
     gs_epmd_node node;
     scripted_start(&t, LOCAL, BYTES(PORT_OF_C1), THEN_CLOSE);
-    assert_ok(gs_set_default_opts(GS_CONNECT_DEFAULTS, GS_OPTS(GS_INT(PACKET, GS_PACKET_4), GS_INT(SEND_TIMEOUT, 1), GS_INT(PACKET_SIZE, 3))));
+    assert_ok(gs_set_default_opts(GS_CONNECT_DEFAULTS,
+                                  GS_OPTS(GS_INT(PACKET, GS_PACKET_4), GS_INT(SEND_TIMEOUT, 1), GS_INT(PACKET_SIZE, 3))));
     int e = gs_epmd_lookup(t.address, GS_OPTS(GS_INT(NODELAY, true)), "c1", &node, WAIT);
     assert_ok(gs_set_default_opts(GS_CONNECT_DEFAULTS, NULL));
     scripted_end(&t);

@@ -51,7 +51,8 @@ static void names_are_readable_utf8_of_255_characters(void **state)
         {BYTES("\xc2\x9b"), false},         /* a control of 8 bits */
         {BYTES("\xc0\x80"), false}, {BYTES("\xe0\x9f\xbf"), false}, {BYTES("\xf0\x8f\xbf\xbf"), false}, /* longer than need be */
         {BYTES("\xed\xa0\x80"), false}, {BYTES("\xf4\x90\x80\x80"), false}, {BYTES("\xff"), false}, {BYTES("\x80"), false},
-        {BYTES("\xc3"), false}, {BYTES("\xe2\x82"), false}, {BYTES("\xe2" "a\xac"), false}, {BYTES("\xf8\x88\x80\x80\x80"), false},
+        {BYTES("\xc3"), false}, {BYTES("\xe2\x82"), false}, {BYTES("\xe2" "a\xac"), false},
+        {BYTES("\xf8\x88\x80\x80\x80"), false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (gsi_epmd_name_ok(rows[i].p, rows[i].n) != rows[i].ok)
@@ -206,7 +207,8 @@ static void names_are_counted_and_written_as_far_as_there_is_room(void **state)
     assert_int_equal(node[1].port, 4711);
     assert_int_equal(node[1].type, 0);
     assert_string_equal(node[2].name, "");
-    assert_int_equal(read_names(BYTES("\0\0\x11\x11name a at port 1\nname b at port 2\nname c at port 3\nname d at port 4\n"), node), 4);
+    assert_int_equal(read_names(BYTES("\0\0\x11\x11name a at port 1\nname b at port 2\nname c at port 3\n"
+                                      "name d at port 4\n"), node), 4);
     assert_string_equal(node[2].name, "c");
 }
 
@@ -214,7 +216,8 @@ static void lines_that_are_no_names_hide_nobody(void **state)
 {
     (void)state;
     gs_epmd_node node[NODES] = {0};
-    assert_int_equal(read_names(BYTES("\0\0\x11\x11" "name  at port 7\nname b at port 65536\nname c at port \nx\n\nname d\x1b at port 1\n"
+    assert_int_equal(read_names(BYTES("\0\0\x11\x11" "name  at port 7\nname b at port 65536\nname c at port \nx\n\n"
+                                      "name d\x1b at port 1\n"
                                       "name \xff at port 1\nname at port 5\nname f at port 000001\nname e at port 65535\n"
                                       "active name     <g> at port 5, fd = 4\nname a at port 5 at port 6\n"), node), 2);
     assert_string_equal(node[0].name, "e");
