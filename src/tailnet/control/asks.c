@@ -46,6 +46,7 @@ static struct ask *map_ask(struct control *c)
 
 static int begin(struct control *c, enum control_request request, uint64_t now, struct ask **out)
 {
+    *out = NULL;
     if (c->error)
         return c->error;
     if (request == CONTROL_MAP_STREAM && map_ask(c))
