@@ -2,7 +2,6 @@
  * cut. Cut in any way it means the same; what is told of a node is what a person can read and a program can use; what we would
  * ask is read back as it was meant.
  */
- */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -41,7 +41,7 @@ GS_API int gs_ei_error(void);
  * or 4369. opts: of the connection to it; not active, packet, header or send_timeout, which are its own: -EINVAL. timeout_ms is
  * for all of a call; there is no GS_NOWAIT, and 0 is hardly ever enough. Besides what gs_stream_connect answers: GS_ETIMEOUT;
  * GS_ECLOSED: epmd went away; GS_EINVALID: what answers is no epmd; GS_EBADARG: a NULL; -EINVAL: a name that is not 1 to 255
- * characters of UTF-8 or has an @ or a control. gs_error_detail tells more of all of them. /
+ * characters of UTF-8 or has an @ or a control. gs_error_detail tells more of all of them.
  */
 enum { GS_EPMD_PORT = 4369, GS_EPMD_NAME_MAX = 1020, GS_EPMD_EXTRA_MAX = 1020 }; /* bytes: 255 characters */
 enum { GS_EPMD_NORMAL = 77, GS_EPMD_HIDDEN = 72 }; /* a node of Erlang, a C node */

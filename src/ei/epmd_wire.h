@@ -8,7 +8,6 @@
  * A request is a length of two bytes and a tag with its fields; answers have no length of their own. All numbers in network
  * order. (Erlang's documentation, ERTS, "Distribution Protocol", 14.1 to 14.4.)
  */
- */
 #ifndef GSI_EI_EPMD_WIRE_H
 #define GSI_EI_EPMD_WIRE_H
 
