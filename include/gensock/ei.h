@@ -56,7 +56,8 @@ typedef struct {
     uint8_t extra[GS_EPMD_EXTRA_MAX];
 } gs_epmd_node;
 
-/* Which port the node `alive` listens at. 0; GS_ENXDOMAIN: epmd knows none of this name. */
+/* Which port the node `alive` listens at. 0; GS_ENXDOMAIN: epmd knows none of this name. (Names of 255 characters the epmd of OTP 25
+ * registers, but does not find.) */
 GS_API GS_MUST_USE int gs_epmd_lookup(const char *epmd, const gs_opt *opts, const char *alive, gs_epmd_node *out, int timeout_ms);
 
 /* Makes a node known for as long as *out is open; gs_stream_close takes it back. Nothing is to be sent on *out, and it ends
