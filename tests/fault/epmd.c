@@ -1,13 +1,15 @@
 /* The questions to epmd while every call and allocation beneath them fails once: the answer or a code, nothing left, and it works
- * the next time. The epmd stands in the parent, on sockets of its own, so that no fault meets it.
+ * the next time. The epmd is another process, on plain sockets, so that no fault meets it.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <gensock/ei.h>
-#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "scenario.h"
@@ -15,6 +17,7 @@
 
 enum { TIMEOUT_MS = 5000 };
 static char address[64];
+static pid_t epmd;
 
 static bool read_all(int fd, uint8_t *p, size_t n)
 {
@@ -35,34 +38,46 @@ static void answer(int fd)
     if (n == 0 || n > sizeof in - 2 || !read_all(fd, in + 2, n))
         return;
     const char *out = in[2] == 'z' ? "w\0\x12\x67H\0\0\6\0\6\0\2c1\0\0" : in[2] == 'x' ? "v\0\1\2\3\4" : "\0\0\x11\x11name c1 at port 4711\n";
+    usleep(2000); /* so that each run waits at the same calls */
     size_t out_n = in[2] == 'z' ? 16 : in[2] == 'x' ? 6 : 25;
     if (send(fd, out, out_n, MSG_NOSIGNAL) == (ssize_t)out_n && in[2] == 'x')
         (void)!read(fd, &more, 1); /* its end */
+    usleep(2000);
 }
 
-static void *epmd_run(void *arg)
+static void epmd_run(int l)
 {
-    int l = *(int *)arg;
     for (int fd; (fd = accept(l, NULL, NULL)) >= 0; close(fd)) {
         struct timeval most = {.tv_sec = 10};
         setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof most);
         answer(fd);
     }
-    return NULL;
 }
 
+/* A process, not a thread: what it accepts must not be in the scenario's, which are forked at any time. */
 static int epmd_start(void **state)
 {
-    static int l;
-    static pthread_t thread;
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t n = sizeof at;
     (void)state;
-    l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (l < 0 || bind(l, (struct sockaddr *)&at, n) < 0 || listen(l, 64) < 0 || getsockname(l, (struct sockaddr *)&at, &n) < 0)
         return -1;
     snprintf(address, sizeof address, "tcp://127.0.0.1:%d", ntohs(at.sin_port));
-    return pthread_create(&thread, NULL, epmd_run, &l); /* ends with the program */
+    epmd = fork();
+    if (epmd == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        epmd_run(l);
+        _exit(0);
+    }
+    close(l);
+    return epmd > 0 ? 0 : -1;
+}
+
+static int epmd_end(void **state)
+{
+    (void)state;
+    return kill(epmd, SIGKILL) == 0 && waitpid(epmd, NULL, 0) == epmd ? 0 : -1;
 }
 
 static int look_up(void *unused)
@@ -94,8 +109,17 @@ static int list(void *unused)
     return n < 0 ? (int)n : n == 1 && node.port == 4711 ? 0 : -EPROTO;
 }
 
-/* Its epmd is in another process: no virtual clock. */
-static const struct fault_options options = {.real_clock = true};
+/* What a thread's first wait makes stays: a question waits or not, as fast as epmd is. */
+static void wait_once(void)
+{
+    gs_stream l, none;
+    assert_ok(gs_stream_listen(&l, "tcp://127.0.0.1:0", NULL, GS_NO_MAILBOX));
+    assert_code(gs_stream_accept(l, &none, GS_NO_MAILBOX, 1, NULL), GS_ETIMEOUT);
+    gs_stream_close(l);
+}
+
+/* The virtual clock would not wait for another process. */
+static const struct fault_options options = {.prepare = wait_once, .real_clock = true};
 
 static void a_lookup_survives_every_fault(void **state)
 {
@@ -122,5 +146,5 @@ int main(void)
         cmocka_unit_test(a_registration_survives_every_fault),
         cmocka_unit_test(a_list_survives_every_fault),
     };
-    return cmocka_run_group_tests(tests, epmd_start, NULL);
+    return cmocka_run_group_tests(tests, epmd_start, epmd_end);
 }
