@@ -314,6 +314,8 @@ static int send_direct(struct stream *s, uint64_t id, struct iovec *v, int n, si
     }
     if (e == 0 && !nowait)
         e = wait_for_held(s, id, deadline);
+    else if (e == 0 || (e == GS_ETIMEOUT && sent > 0)) /* the rest may never be sent: what was taken leaves by itself */
+        output_see_held(s, id);
     if (e == 0)
         count_sent(s, body);
     else

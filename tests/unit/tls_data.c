@@ -283,6 +283,27 @@ static void after_a_refused_send_other_bytes_follow(int mode)
     gs_mailbox_free(mb);
 }
 
+/* Nobody calls the sender's end again, and yet everything that was told as sent arrives. */
+static void what_a_refused_direct_send_took_leaves_by_itself(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct tls_pair p;
+        tls_pair_open(&p, TLS_CLIENT(GS_INT(SNDBUF, 65536), GS_INT(SEND_TIMEOUT, i ? GS_NOWAIT : 0)), TLS_SERVER(GS_INT(RECBUF, 65536)));
+        size_t at = 0;
+        uint8_t piece[7000];
+        for (int e = 0; e == 0;) {
+            gs_rest rest = {0};
+            pattern_fill(piece, sizeof piece, SEED, at);
+            e = gs_stream_sendv(p.client, &(struct iovec){piece, sizeof piece}, 1, &rest);
+            assert_true(e == 0 || e == GS_ETIMEOUT || e == -EAGAIN);
+            at += e == 0 ? sizeof piece : rest.body_at;
+        }
+        take_pattern(p.server, 0, at, 0);
+        tls_pair_close(&p);
+    }
+}
+
 static void after_a_refused_queued_send(void **state)
 {
     (void)state;
@@ -304,6 +325,7 @@ int main(void)
         cmocka_unit_test(sendfile_sends_the_file),
         cmocka_unit_test(one_byte_at_a_time),
         cmocka_unit_test(a_foreign_epoll_is_told_of_decrypted_bytes),
+        cmocka_unit_test(what_a_refused_direct_send_took_leaves_by_itself),
         cmocka_unit_test(after_a_refused_queued_send),
         cmocka_unit_test(after_a_refused_direct_send),
     };
