@@ -31,7 +31,7 @@ int gsi_ei_address(const gs_ei_setup *setup, const struct sockaddr_in *in, bool 
     if (setup && setup->map)
         return ask_map(setup, in, listens, out);
     if (strcmp(base_of(transport), "unix") == 0) /* a number would become a file's name in the current folder */
-        return gs_fail(-EINVAL, "ei cannot name a socket of %s: the setup needs a map, or the node gs_ei_connect and gs_ei_listen", transport);
+        return gs_fail(-EINVAL, "ei cannot name a socket of %s: give the setup a map, or use gs_ei_connect and gs_ei_listen", transport);
     if (!listens || in->sin_addr.s_addr != htonl(INADDR_ANY))
         (void)inet_ntop(AF_INET, &in->sin_addr, host, sizeof host);
     int n = snprintf(out, GS_EI_ADDRESS_MAX, "%s://%s:%u", transport, host, ntohs(in->sin_port));

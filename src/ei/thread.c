@@ -17,7 +17,8 @@ int gs_ei_next(const char *address)
     if (n)
         memcpy(next, address, n);
     next[n] = '\0';
-    last = 0;
+    if (address)
+        last = 0;
     return 0;
 }
 

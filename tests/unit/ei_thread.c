@@ -82,7 +82,10 @@ static void every_code_has_an_errno_and_is_kept(void **state)
     assert_int_equal(gsi_ei_failed(GS_ETIMEOUT), ETIMEDOUT);
     assert_int_equal(gsi_ei_failed(-EPIPE), EPIPE);
     assert_ok(gs_ei_next(NULL));
+    assert_int_equal(gs_ei_error(), -EPIPE);
+    assert_ok(gs_ei_next("mem://x"));
     assert_int_equal(gs_ei_error(), 0);
+    assert_ok(gs_ei_next(NULL));
 }
 
 int main(void)
