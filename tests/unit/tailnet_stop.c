@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sys/socket.h>
 
+#include "fault.h"
 #include "tailnet/stack/namespace.h"
 #include "tailnet/stack/undelivered.h"
 #include "tailnet_nobody.h"
@@ -74,6 +75,60 @@ static void what_a_closed_stream_had_sent_arrives_before_the_node_is_gone(void *
     assert_int_equal((size_t)total, SIZE);
     free(bytes);
     gs_stream_close(in);
+    assert_ok(gs_tailnet_stop(reader, 1000));
+}
+
+/* The kernel takes nothing for a while, so all of it is the stream's, which is closed. */
+static void what_a_stream_had_queued_arrives_too(void **state)
+{
+    (void)state;
+    gs_tailnet sender = world_join(&world, "sender"), reader = world_join(&world, "reader");
+    gs_stream out, in = connect_nodes(sender, reader, &out);
+    gs_mailbox mb;
+    char *bytes = calloc(1, SIZE);
+    pthread_t thread;
+    void *total;
+    assert_ok(gs_mailbox_new(&mb));
+    assert_ok(gs_stream_setopts(out, GS_OPTS(GS_INT(SNDBUF, 4096)))); /* the first write fills it */
+    assert_ok(gs_stream_controlling_process(out, GS_NO_MAILBOX, mb));
+    assert_int_equal(pthread_create(&thread, NULL, read_all, &in), 0);
+    fault_fail_call(FAULT_send, 1, 5000, EAGAIN);
+    assert_ok(gs_stream_send(out, bytes, SIZE));
+    gs_stream_close(out);
+    assert_ok(gs_tailnet_stop(sender, WAIT));
+    assert_int_equal(fault_stop(), 5000);
+    assert_int_equal(pthread_join(thread, &total), 0);
+    assert_int_equal((size_t)total, SIZE);
+    free(bytes);
+    gs_stream_close(in);
+    gs_mailbox_free(mb);
+    assert_ok(gs_tailnet_stop(reader, 1000));
+}
+
+/* What waits in the cork for its mailbox, and what a sender has given up. */
+static void what_a_living_stream_has_taken_arrives_and_no_more_is_waited_for(void **state)
+{
+    (void)state;
+    gs_tailnet sender = world_join(&world, "sender"), reader = world_join(&world, "reader");
+    gs_stream corked, given_up, in[2];
+    gs_mailbox mb;
+    char got[8];
+    in[0] = connect_nodes(sender, reader, &corked);
+    in[1] = connect_nodes(sender, reader, &given_up);
+    assert_ok(gs_mailbox_new(&mb));
+    assert_ok(gs_stream_setopts(given_up, GS_OPTS(GS_INT(SEND_TIMEOUT, 50))));
+    fault_fail_call(FAULT_sendmsg, 1, 1000000, EAGAIN);
+    assert_code(gs_stream_send(given_up, "lost", 4), GS_ETIMEOUT);
+    assert_true(fault_stop() > 0);
+    assert_ok(gs_stream_controlling_process(corked, GS_NO_MAILBOX, mb));
+    assert_ok(gs_stream_setopts(corked, GS_OPTS(GS_INT(DELAY_SEND, true))));
+    assert_ok(gs_stream_send(corked, "corked", 6));
+    assert_ok(gs_tailnet_stop(sender, GS_INFINITY)); /* ends */
+    assert_int_equal(gs_stream_recv(in[0], got, sizeof got, 6, WAIT), 6);
+    gs_stream_close(in[0]);
+    gs_stream_close(in[1]);
+    gs_stream_close(given_up);
+    gs_mailbox_free(mb);
     assert_ok(gs_tailnet_stop(reader, 1000));
 }
 
@@ -169,6 +224,8 @@ static void a_wrong_socket_is_an_error(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(what_a_closed_stream_had_sent_arrives_before_the_node_is_gone),
+    cmocka_unit_test(what_a_stream_had_queued_arrives_too),
+    cmocka_unit_test(what_a_living_stream_has_taken_arrives_and_no_more_is_waited_for),
     cmocka_unit_test(what_nobody_reads_is_waited_for_no_longer_than_asked),
     cmocka_unit_test(who_waits_for_a_connection_hears_at_once_that_the_node_stops),
     cmocka_unit_test(a_network_of_its_own_without_connections_has_nothing_to_deliver),

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -15,7 +16,7 @@
 #include "tailnet/node/parts.h"
 
 #define QUARANTINE (180 * SECOND) /* a half-open connection has been given up by the kernel */
-enum { ROOM_FIRST = 64, SAVED_SYN = 256, CAPS_MAX = 256, CAPS_TEXT = 64 * 1024 };
+enum { ROOM_FIRST = 64, SAVED_SYN = 256, CAPS_MAX = 256, CAPS_TEXT = 64 * 1024, HELD_LOOKS = 200 };
 
 struct who {
     int holders; /* under the node's lock; the identity is one */
@@ -296,6 +297,29 @@ void gsi_conns_reset(struct node *n, int why)
     pthread_mutex_lock(&n->lock);
     reset_all(n, 0, why);
     pthread_mutex_unlock(&n->lock);
+}
+
+/* Streams send on as soon as the kernel takes more. One that does not has nothing left: its sender gave up. */
+static bool is_held(struct conn *c)
+{
+    struct pollfd p = {.fd = c->fd, .events = POLLOUT};
+    if (!atomic_load(&c->held) || c->refused)
+        return false;
+    c->idle = poll(&p, 1, 0) == 1 && p.revents & POLLOUT ? c->idle + 1 : 0;
+    return c->idle < HELD_LOOKS;
+}
+
+size_t gsi_conns_look(struct node *n, size_t *held)
+{
+    size_t count = 0;
+    *held = 0;
+    pthread_mutex_lock(&n->lock);
+    for (struct conn *c = n->conns; c; c = c->next) {
+        count++;
+        *held += is_held(c);
+    }
+    pthread_mutex_unlock(&n->lock);
+    return count;
 }
 
 void gsi_conn_rejected(struct node *n, const struct tsmp *t)

@@ -13,6 +13,7 @@
 #define GSI_TAILNET_NODE_H
 
 #include <gensock/tailnet.h>
+#include <stdatomic.h>
 
 #include "tailnet/endpoint/endpoint.h"
 
@@ -50,6 +51,8 @@ struct conn {
     bool connecting;
     struct endpoint to;   /* connecting */
     int refused;          /* a code: it was reset for this reason */
+    atomic_bool held;     /* the kernel did not take all at the last try: above there is more to send. By who sends */
+    unsigned idle;        /* looks at which it was held though the kernel would take more */
     struct conn *next, **at;
 };
 

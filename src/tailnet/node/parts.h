@@ -110,6 +110,8 @@ void gsi_identities_free(struct node *n);
 void gsi_conn_rejected(struct node *n, const struct tsmp *t);
 /* Stopping: all connections are reset. */
 void gsi_conns_reset(struct node *n, int why);
+/* How many there are; *held: of those, what is above them has more to send. Asked again and again, some milliseconds apart. */
+size_t gsi_conns_look(struct node *n, size_t *held);
 /* All listeners answer so from now on, also to who waits; there will be no others. Any thread. */
 void gsi_listenings_shut(struct node *n, int why);
 

@@ -16,7 +16,7 @@
 
 #define CONTROL_DEFAULT "https://controlplane.tailscale.com"
 
-enum { DELIVER_LOOK_MS = 5 };
+enum { DELIVER_LOOK_MS = 5, DELIVER_CALM = 4 };
 
 /* ---- the configuration ---- */
 
@@ -395,16 +395,23 @@ static int left_until(uint64_t until)
     return until == UINT64_MAX ? GS_INFINITY : now < until ? (int)((until - now) / 1000000) : 0;
 }
 
-/* Lets the peers have what was written, also by streams that are closed by now: the kernel has it, and leaves with us. */
+/* Lets the peers have what was sent, also by streams that are closed by now. First to be looked at is what streams have not given
+ * to the kernel yet, since it is the kernel's next: what they cork they give within a few looks. */
 static void deliver(struct node *n, uint64_t until)
 {
-    for (int found = 1; found > 0 && left_until(until) != 0;) {
+    for (int calm = 0; calm < DELIVER_CALM && left_until(until) != 0;) {
+        size_t held, conns = gsi_conns_look(n, &held);
         int fd = gsi_node_socket(n, AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG);
-        found = fd < 0 ? fd : gsi_tcp_undelivered(fd);
+        int found = fd < 0 ? fd : gsi_tcp_undelivered(fd);
         if (fd >= 0)
             close(fd);
-        if (found > 0)
-            poll(NULL, 0, DELIVER_LOOK_MS);
+        if (found > 0 || held)
+            calm = 0;
+        else if (!conns)
+            return;
+        else
+            calm++;
+        poll(NULL, 0, DELIVER_LOOK_MS);
     }
 }
 

@@ -347,11 +347,23 @@ static ssize_t tailnet_readv(void *ctx, const struct iovec *iov, int n)
     return got == -ENOTCONN ? -ECONNRESET : got;
 }
 
-static ssize_t tailnet_writev(void *ctx, const struct iovec *iov, int n) { return tcp->writev(((struct end *)ctx)->tcp, iov, n); }
+/* A stop of the node waits for what the kernel has not taken. */
+static ssize_t tailnet_writev(void *ctx, const struct iovec *iov, int n)
+{
+    struct end *end = ctx;
+    size_t all = 0;
+    for (int i = 0; i < n; i++)
+        all += iov[i].iov_len;
+    ssize_t sent = tcp->writev(end->tcp, iov, n);
+    atomic_store(&end->conn.held, sent >= 0 ? (size_t)sent < all : sent == -EAGAIN);
+    return sent;
+}
+
 static ssize_t tailnet_sendfile(void *ctx, int fd, off_t at, size_t n)
 {
     return tcp->sendfile(((struct end *)ctx)->tcp, fd, at, n);
 }
+
 static int tailnet_shutdown(void *ctx, gs_how how) { return tcp->shutdown(((struct end *)ctx)->tcp, how); }
 static int tailnet_poll(void *ctx, size_t *buffered) { return tcp->poll(((struct end *)ctx)->tcp, buffered); }
 static int tailnet_getopt(void *ctx, gs_opt *o) { return tcp->getopt(((struct end *)ctx)->tcp, o); }
