@@ -38,8 +38,8 @@ GS_API GS_MUST_USE int gs_stream_listen(gs_stream *out, const char *address, con
 
 /* gen_tcp:accept/2. A connection, owned by `owner`, with the listener's options. Several threads may accept at once. GS_NOWAIT
  * needs an owner: GS_ESELECT, *ref (may be NULL else) names the GS_MSG_ACCEPT that follows. GS_ETIMEOUT; -EINVAL: the listener
- * delivers accept messages itself; GS_ECLOSED: it is closed, or its tailnet's node was stopped. gs_error_is_transient tells errors after
- * which the listener still accepts. */
+ * delivers accept messages itself; GS_ECLOSED: it is closed, or its tailnet's node was stopped. gs_error_is_transient tells
+ * errors after which the listener still accepts. */
 GS_API GS_MUST_USE int gs_stream_accept(gs_stream listener, gs_stream *out, gs_mailbox owner, int timeout_ms, uint64_t *ref);
 
 /* Takes a pending nowait accept back. 0: no message will come. GS_EINVALID: none such is pending. */

@@ -63,8 +63,8 @@ struct gs_transport {
 
     /* Base. listen: bound and listening when it returns. connect: 0 connected; -EINPROGRESS: handshake says when; -EAGAIN: not
      * now, and nothing is left: the library calls again a little later (a full backlog of unix). accept: a connection, or
-     * -EAGAIN; GS_ECLOSED: there will be none any more; may be called by several threads. opts: validated, in order, the caller's until return; GS_OPT_FD in them is
-     * taken, also on failure. */
+     * -EAGAIN; GS_ECLOSED: there will be none any more; may be called by several threads. opts: validated, in order, the caller's
+     * until return; GS_OPT_FD in them is taken, also on failure. */
     int (*listen)(gs_io *io, const gs_target *at, const gs_opt *opts, void **ctx);
     int (*accept)(void *listener, gs_io *io, void **ctx);
     int (*connect)(gs_io *io, const gs_target *to, const gs_opt *opts, void **ctx);

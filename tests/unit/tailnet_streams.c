@@ -373,6 +373,96 @@ static void connections_of_who_is_removed_are_reset(void **state)
     gs_tailnet_stop(gone, 0);
 }
 
+/* It was acknowledged, so its sender may be gone. */
+static void what_had_come_from_who_leaves_is_still_read(void **state)
+{
+    (void)state;
+    char got[8];
+    gs_tailnet brief = world_join(&world, "brief");
+    gs_stream l = world_listen(b, "tailnet://:7"), pair[2], closed[2];
+    assert_until(world_knows(brief, "beta"), WAIT);
+    world_pair(brief, "tailnet://beta:7", l, pair);
+    world_pair(brief, "tailnet://beta:7", l, closed);
+    assert_ok(gs_stream_send(pair[0], "left", 4));
+    assert_ok(gs_stream_send(closed[0], "ended", 5));
+    gs_stream_close(closed[0]);
+    gs_tailnet_stop(brief, WAIT);
+    assert_until(!world_knows(b, "brief"), WAIT);
+    assert_ok(gs_stream_setopts(pair[1], GS_OPTS(GS_INT(SHOW_ECONNRESET, true))));
+    assert_int_equal(assert_ok(gs_stream_recv(pair[1], got, sizeof got, 0, WAIT)), 4);
+    assert_code(gs_stream_recv(pair[1], got, sizeof got, 0, WAIT), -ECONNRESET);
+    assert_int_equal(assert_ok(gs_stream_recv(closed[1], got, sizeof got, 0, WAIT)), 5);
+    assert_code(gs_stream_recv(closed[1], got, sizeof got, 0, WAIT), GS_ECLOSED);
+    gs_stream_close(closed[1]);
+    close_all(l, pair);
+}
+
+/* ---- sockets that are no streams ---- */
+
+struct sockets {
+    gs_socket listener, to, from;
+};
+
+/* A connection of sockets from one node to another. */
+static void pair_sockets(gs_tailnet from, gs_tailnet to, const char *name, struct sockets *out)
+{
+    gs_addr at;
+    assert_true(gs_tailnet_resolve(to, name, &at, 1) > 0);
+    assert_ok(gs_tailnet_socket(to, AF_INET, SOCK_STREAM, 0, &out->listener));
+    assert_ok(gs_tailnet_socket(from, AF_INET, SOCK_STREAM, 0, &out->from));
+    assert_ok(gs_socket_bind(out->listener, &at));
+    assert_ok(gs_socket_listen(out->listener, 5));
+    assert_ok(gs_socket_sockname(out->listener, &at));
+    assert_ok(gs_socket_connect(out->from, &at, GS_MS(WAIT)));
+    assert_ok(gs_socket_accept(out->listener, &out->to, GS_MS(WAIT)));
+}
+
+static void close_sockets(const struct sockets *s)
+{
+    gs_socket_close(s->from);
+    gs_socket_close(s->to);
+    gs_socket_close(s->listener);
+}
+
+static void sockets_hear_when_their_peer_leaves_and_others_go_on(void **state)
+{
+    (void)state;
+    struct sockets leaves, stays;
+    char got[8];
+    gs_tailnet gone = world_join(&world, "gone");
+    assert_until(world_knows(gone, "beta") && world_knows(b, "gone"), WAIT);
+    pair_sockets(gone, b, "beta", &leaves);
+    pair_sockets(a, b, "beta", &stays);
+    assert_int_equal(gs_socket_send(leaves.from, "left", 4, 0, GS_MS(WAIT)), 4);
+    assert_ok(gs_lab_remove(world.lab, world_id(&world, "gone")));
+    assert_until(!world_knows(b, "gone"), WAIT);
+    int e;
+    for (e = 0; e >= 0;)
+        e = (int)gs_socket_recv(leaves.to, got, sizeof got, 0, GS_MS(WAIT));
+    assert_code(e, -ECONNABORTED);
+    assert_int_equal(gs_socket_send(stays.from, "here", 4, 0, GS_MS(WAIT)), 4);
+    assert_int_equal(gs_socket_recv(stays.to, got, sizeof got, 0, GS_MS(WAIT)), 4);
+    close_sockets(&leaves);
+    close_sockets(&stays);
+    gs_tailnet_stop(gone, 0);
+}
+
+static void sockets_hear_when_their_node_stops(void **state)
+{
+    (void)state;
+    struct sockets s;
+    gs_socket next;
+    char got[8];
+    gs_tailnet brief = world_join(&world, "brief");
+    assert_until(world_knows(brief, "beta") && world_knows(b, "brief"), WAIT);
+    pair_sockets(b, brief, "brief", &s);
+    gs_tailnet_stop(brief, 1000);
+    assert_code((int)gs_socket_recv(s.to, got, sizeof got, 0, GS_MS(WAIT)), -ECONNABORTED);
+    assert_code(gs_socket_accept(s.listener, &next, GS_MS(WAIT)), -EINVAL);
+    assert_true(gs_socket_recv(s.from, got, sizeof got, 0, GS_MS(WAIT)) <= 0); /* the reset went out before */
+    close_sockets(&s);
+}
+
 static void streams_hear_when_their_node_stops(void **state)
 {
     (void)state;
@@ -402,6 +492,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(by_the_relay_alone_all_works_too),
     cmocka_unit_test(control_may_go_and_come),
     cmocka_unit_test(connections_of_who_is_removed_are_reset),
+    cmocka_unit_test(what_had_come_from_who_leaves_is_still_read),
+    cmocka_unit_test(sockets_hear_when_their_peer_leaves_and_others_go_on),
+    cmocka_unit_test(sockets_hear_when_their_node_stops),
     cmocka_unit_test(streams_hear_when_their_node_stops),
     cmocka_unit_test(all_of_it_works_as_nobody),
 };

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "tailnet/node/parts.h"
+#include "tailnet/stack/abort.h"
 
 #define QUARANTINE (180 * SECOND) /* a half-open connection has been given up by the kernel */
 enum { ROOM_FIRST = 64, SAVED_SYN = 256, CAPS_MAX = 256, CAPS_TEXT = 64 * 1024, HELD_LOOKS = 200 };
@@ -71,13 +72,15 @@ static bool widen(struct identities *t)
         memcpy(entry, t->entry, t->n * sizeof(struct identity *));
     OPENSSL_free(t->entry);
     OPENSSL_free(t->bucket);
-    *t = (struct identities){.entry = entry, .bucket = bucket, .n = t->n ? t->n : 1, .room = room, .search = 1};
+    *t = (struct identities){.entry = entry, .bucket = bucket, .n = t->n ? t->n : 1, .room = room,
+                             .dead = t->dead, .dead_last = t->dead_last};
     for (uint32_t i = 1; i < t->n; i++)
         chain(t, t->entry[i]);
     return true;
 }
 
-static bool nobody_waits(const struct node *n)
+/* Neither with the kernel nor, after that, with a thread that has taken it from there. */
+static bool nobody_waits(struct node *n)
 {
     for (const struct listening *l = n->listening; l; l = l->next) {
         struct tcp_info info = {0};
@@ -85,24 +88,27 @@ static bool nobody_waits(const struct node *n)
         if (getsockopt(l->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 || info.tcpi_unacked)
             return false;
     }
-    return true;
+    return atomic_load(&n->accepting) == 0;
 }
 
-/* One whose peer left long ago. */
+/* The one whose peer left first, if that is long ago. */
 static struct identity *recycled(struct node *n, uint64_t now)
 {
     struct identities *t = &n->identities;
-    if (!nobody_waits(n))
+    struct identity *i = t->dead ? t->entry[t->dead] : NULL;
+    if (!i || now - i->dead_ns < QUARANTINE || !nobody_waits(n))
         return NULL;
-    for (uint32_t k = 1; k < t->n; k++) {
-        t->search = t->search + 1 < t->n ? t->search + 1 : 1;
-        struct identity *i = t->entry[t->search];
-        if (!i->live && now - i->dead_ns >= QUARANTINE) {
-            unchain(t, i);
-            return i;
-        }
-    }
-    return NULL;
+    if (!(t->dead = i->later))
+        t->dead_last = 0;
+    i->later = 0;
+    unchain(t, i);
+    return i;
+}
+
+static void bury(struct identities *t, struct identity *i)
+{
+    *(t->dead_last ? &t->entry[t->dead_last]->later : &t->dead) = i->index;
+    t->dead_last = i->index;
 }
 
 static struct identity *fresh(struct identities *t)
@@ -131,6 +137,9 @@ uint32_t gsi_identity_new(struct node *n, const uint8_t key[KEY_LEN], uint64_t n
     pthread_mutex_unlock(&n->lock);
     return index;
 }
+
+void gsi_accept_begin(struct node *n) { atomic_fetch_add(&n->accepting, 1); }
+void gsi_accept_end(struct node *n) { atomic_fetch_sub(&n->accepting, 1); }
 
 /* ---- who: locked ---- */
 
@@ -254,20 +263,32 @@ void gsi_identity_changed(struct node *n, uint32_t index)
 
 /* ---- connections; locked ---- */
 
-/* The connection ends with a RST, and whoever uses it hears ECONNRESET: what connect(2) to no address does to TCP. The bare call,
- * since ThreadSanitizer takes connect for the birth of a descriptor, which others may not read meanwhile. */
-static void reset(struct conn *c, int why)
+/* The connection ends with a RST, and whoever uses it hears ECONNRESET: what connect(2) to no address does to TCP, also before it
+ * is one. The bare call, since ThreadSanitizer takes connect for the birth of a descriptor, which others may not read
+ * meanwhile. */
+static void disconnect(struct conn *c, int why)
 {
     struct sockaddr nobody = {.sa_family = AF_UNSPEC};
     c->refused = why;
     (void)syscall(SYS_connect, c->fd, &nobody, sizeof nobody);
 }
 
+/* In the node's thread. What has come and is not read yet stays to be read, where the kernel can do that: the peer knows it
+ * acknowledged. */
+static void reset(struct node *n, struct conn *c, int why)
+{
+    int e = c->connecting ? -EINPROGRESS : gsi_tcp_abort(n->diag, c->fd);
+    if (e == 0 || e == -ENOENT) /* or it is over already */
+        c->refused = why;
+    else
+        disconnect(c, why);
+}
+
 static void reset_all(struct node *n, uint32_t index, int why)
 {
     for (struct conn *c = n->conns; c; c = c->next)
         if ((!index || c->identity == index) && !c->refused)
-            reset(c, why);
+            reset(n, c, why);
 }
 
 void gsi_identity_reset(struct node *n, uint32_t index)
@@ -285,6 +306,7 @@ void gsi_identity_end(struct node *n, uint32_t index, uint64_t now)
         struct identity *i = n->identities.entry[index];
         i->live = false;
         i->dead_ns = now;
+        bury(&n->identities, i);
         who_release(i->who);
         i->who = NULL;
         reset_all(n, index, -ECONNRESET);
@@ -297,6 +319,8 @@ void gsi_conns_reset(struct node *n, int why)
     pthread_mutex_lock(&n->lock);
     reset_all(n, 0, why);
     pthread_mutex_unlock(&n->lock);
+    if (atomic_load(&n->bare))
+        (void)!gsi_tcp_abort_all(n->diag);
 }
 
 /* Streams send on as soon as the kernel takes more. One that does not has nothing left: its sender gave up. */
@@ -332,7 +356,7 @@ void gsi_conn_rejected(struct node *n, const struct tsmp *t)
         if (c->connecting && !c->refused && gsi_endpoint_equal(&c->to, &t->peer) &&
             getsockname(c->fd, (struct sockaddr *)&own, &len) == 0 && gsi_endpoint_of_sockaddr(&own, &from) == 0 &&
             gsi_endpoint_equal(&from, &t->own))
-            reset(c, GS_EFILTERED);
+            disconnect(c, GS_EFILTERED);
     }
     pthread_mutex_unlock(&n->lock);
 }
@@ -389,7 +413,7 @@ void gsi_conn_moved(struct conn *c, int fd)
     pthread_mutex_lock(&c->node->lock);
     c->fd = fd;
     if (c->refused) /* before connect(2) began: it would go on */
-        reset(c, c->refused);
+        disconnect(c, c->refused);
     pthread_mutex_unlock(&c->node->lock);
 }
 
@@ -450,8 +474,8 @@ int gsi_listening_begin(struct node *n, struct listening *l, int fd)
     return e;
 }
 
-/* What shutdown(2) does to a TCP listener: who waits in it wakes, accept(2) answers EINVAL, and those that nobody has accepted yet
- * are reset. */
+/* What shutdown(2) does to a TCP listener: who waits in it wakes, accept(2) answers EINVAL, and those that nobody has accepted
+ * yet are reset. */
 void gsi_listenings_shut(struct node *n, int why)
 {
     pthread_mutex_lock(&n->lock);

@@ -1,4 +1,4 @@
-/* members.c: what the map says becomes peers: routes, paths, WireGuard, identities; and our own addresses and filter. */
+/* members.c: what the map says is done: to peers (peers.c), our own addresses, the filter; and it is told. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,207 +7,13 @@
 #include "tailnet/node/parts.h"
 
 #define CHECK_EACH (30 * SECOND)
-enum { BUCKETS_FIRST = 64, LISTS = 64, DAY_S = 24 * 60 * 60 };
+enum { LISTS = 64, DAY_S = 24 * 60 * 60 };
 
-/* ---- the table of peers, by key ---- */
-
-static size_t bucket_of(const struct peers *p, const uint8_t key[KEY_LEN])
+/* What failed for lack of memory is tried once more. */
+void gsi_members_look_again(struct node *n, uint64_t now)
 {
-    uint64_t h;
-    memcpy(&h, key, sizeof h); /* control checks keys: nobody chooses them freely */
-    return (size_t)(h ^ h >> 29) & (p->buckets - 1);
-}
-
-struct peer *gsi_peers_find(const struct peers *p, const uint8_t key[KEY_LEN])
-{
-    struct peer *at = p->buckets ? p->bucket[bucket_of(p, key)] : NULL;
-    while (at && memcmp(at->key, key, KEY_LEN) != 0)
-        at = at->next;
-    return at;
-}
-
-static bool grow(struct peers *p)
-{
-    struct peers wide = {.buckets = p->buckets ? 2 * p->buckets : BUCKETS_FIRST, .n = p->n};
-    if (p->n < p->buckets)
-        return true;
-    if (!(wide.bucket = OPENSSL_zalloc(wide.buckets * sizeof(struct peer *))))
-        return p->buckets; /* longer chains, then */
-    for (size_t i = 0; i < p->buckets; i++)
-        for (struct peer *at = p->bucket[i], *next; at; at = next) {
-            struct peer **to = &wide.bucket[bucket_of(&wide, at->key)];
-            next = at->next;
-            at->next = *to;
-            *to = at;
-        }
-    OPENSSL_free(p->bucket);
-    *p = wide;
-    return true;
-}
-
-/* ---- one peer ---- */
-
-static const struct map_node *map_node_of(const struct node *n, const struct peer *p)
-{
-    return gsi_netmap_by_key(n->map, p->key);
-}
-
-const char *gsi_member_name(const struct node *n, const struct peer *p)
-{
-    const struct map_node *m = p ? map_node_of(n, p) : NULL;
-    return m ? m->name : "?";
-}
-
-static bool is_inside_tailnet(const struct prefix *p)
-{
-    static const struct prefix tailnet[] = {{.ip = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 100, 64, 0, 0}}, .bits = 106},
-                                            {.ip = {{0xfd, 0x7a, 0x11, 0x5c, 0xa1, 0xe0}}, .bits = 48}};
-    for (size_t i = 0; i < sizeof tailnet / sizeof *tailnet; i++)
-        if (p->bits >= tailnet[i].bits && gsi_prefix_has(&tailnet[i], &p->ip))
-            return true;
-    return false;
-}
-
-/* Only a peer's own addresses: gensock takes no subnet routes and no exit nodes. */
-static bool is_address(const struct map_node *m, const struct prefix *p)
-{
-    for (uint32_t i = 0; i < m->addresses_n; i++)
-        if (m->addresses[i].bits == p->bits && gsi_ip_equal(&m->addresses[i].ip, &p->ip))
-            return true;
-    return false;
-}
-
-static void set_routes(struct node *n, struct peer *p, const struct map_node *m)
-{
-    for (uint32_t i = 0; i < m->allowed_n; i++) {
-        const struct prefix *to = &m->allowed[i];
-        if (!is_address(m, to))
-            continue;
-        if (gsi_routes_add(n->routes, to, p) < 0)
-            gsi_node_event(n, GS_TAILNET_HEALTH, "no memory for a route to %s", m->name);
-        else if (!is_inside_tailnet(to))
-            (void)!gsi_namespace_route(n->ns, to, true); /* a control server with addresses of its own choice */
-    }
-}
-
-static void drop_routes(struct node *n, struct peer *p, const struct map_node *m)
-{
-    for (uint32_t i = 0; i < m->allowed_n; i++)
-        gsi_routes_remove(n->routes, &m->allowed[i], p);
-}
-
-static int set_path(struct node *n, struct peer *p, const struct map_node *m, uint64_t now)
-{
-    struct path_peer to = {
-        .home = m->home_derp, .endpoints = m->endpoints, .n = n->config.relay_only ? 0 : m->endpoints_n, .user = p};
-    memcpy(to.node, m->key, KEY_LEN);
-    if (!n->config.relay_only)
-        memcpy(to.disco, m->disco, KEY_LEN);
-    p->home = m->home_derp;
-    n->stirred = true;
-    return gsi_path_set(n->paths, &to, now, &p->plane.path);
-}
-
-static void remove_peer(struct node *n, struct peer *p, const struct map_node *m, uint64_t now)
-{
-    struct peers *t = &n->members.peers;
-    struct peer **at = &t->bucket[bucket_of(t, p->key)];
-    gsi_pings_end(n, p, GS_ENXDOMAIN);
-    while (*at != p)
-        at = &(*at)->next;
-    *at = p->next;
-    t->n--;
-    if (m)
-        drop_routes(n, p, m);
-    else
-        gsi_routes_remove_all(n->routes, p);
-    gsi_wireguard_remove(n->wireguard, p->key);
-    if (p->plane.path)
-        gsi_path_remove(n->paths, p->plane.path);
-    gsi_identity_end(n, p->plane.identity, now);
-    OPENSSL_free(p);
-}
-
-/* Also who could not be told from others: its connections would not end with it. */
-static bool is_jailed(const struct peer *p, const struct map_node *m)
-{
-    return m->jailed || m->unsigned_peer_api_only || !p->plane.identity;
-}
-
-static void add_peer(struct node *n, const struct map_node *m, uint64_t now)
-{
-    struct peers *t = &n->members.peers;
-    struct peer *p = grow(t) ? OPENSSL_zalloc(sizeof *p) : NULL;
-    if (!p) {
-        gsi_node_event(n, GS_TAILNET_HEALTH, "no memory for peer %s", m->name);
-        return;
-    }
-    memcpy(p->key, m->key, KEY_LEN);
-    p->id = m->id;
-    p->plane.key = p->key;
-    p->plane.identity = gsi_identity_new(n, m->key, now);
-    p->plane.jailed = is_jailed(p, m);
-    struct peer **to = &t->bucket[bucket_of(t, p->key)];
-    p->next = *to;
-    *to = p;
-    t->n++;
-    if (set_path(n, p, m, now) < 0)
-        remove_peer(n, p, m, now);
-    else
-        set_routes(n, p, m);
-}
-
-static void change_peer(struct node *n, struct peer *p, const struct map_node *before, const struct map_node *m, unsigned changed,
-                        uint64_t now)
-{
-    if (before && changed & (MAP_CHANGED_ALLOWED | MAP_CHANGED_ADDRESSES)) {
-        drop_routes(n, p, before);
-        set_routes(n, p, m);
-    }
-    if (changed & MAP_CHANGED_ADDRESSES)
-        gsi_identity_reset(n, p->plane.identity); /* its connections are of the old address */
-    p->plane.jailed = is_jailed(p, m);
-    gsi_identity_changed(n, p->plane.identity);
-    if (set_path(n, p, m, now) < 0)
-        gsi_node_event(n, GS_TAILNET_HEALTH, "no memory for the paths to %s", m->name);
-}
-
-static bool is_usable(const struct node *n, const struct map_node *m)
-{
-    return gsi_netmap_use(n->map, m, gsi_node_wall_s()) == MAP_USABLE;
-}
-
-static void take_peer(struct node *n, const struct map_event *ev, uint64_t now)
-{
-    const struct map_node *before = ev->before, *after = ev->after;
-    struct peer *p = before ? gsi_peers_find(&n->members.peers, before->key) : NULL;
-    bool usable = after && is_usable(n, after), other_key = before && after && memcmp(before->key, after->key, KEY_LEN) != 0;
-    if (p && (!usable || other_key)) {
-        remove_peer(n, p, before, now);
-        p = NULL;
-    }
-    if (p)
-        change_peer(n, p, before, after, ev->changed, now);
-    else if (usable && !gsi_peers_find(&n->members.peers, after->key))
-        add_peer(n, after, now);
-    if (!before || !after || ev->changed & (MAP_CHANGED_ONLINE | MAP_CHANGED_NAME | MAP_CHANGED_KEY))
-        gsi_node_event(n, GS_TAILNET_PEER, "%s%s", before ? after ? "=" : "-" : "+", after ? after->name : before->name);
-}
-
-/* Keys run out without a message; and each peer may have to be told anew. */
-static void check_peers(struct node *n, uint64_t now)
-{
-    size_t at = 0;
-    for (const struct map_node *m; (m = gsi_netmap_each(n->map, &at));) {
-        struct peer *p = gsi_peers_find(&n->members.peers, m->key);
-        bool usable = is_usable(n, m);
-        if (p && !usable)
-            remove_peer(n, p, m, now);
-        else if (!p && usable)
-            add_peer(n, m, now);
-        else if (p && !p->plane.identity && (p->plane.identity = gsi_identity_new(n, m->key, now)))
-            p->plane.jailed = is_jailed(p, m);
-    }
+    if (n->members.check_at > now + SECOND)
+        n->members.check_at = now + SECOND;
 }
 
 /* ---- ourselves ---- */
@@ -326,8 +132,8 @@ static void finish(struct node *n, uint64_t now)
     }
     if (m->filter_due || self_new)
         m->filter_due = !compile_filter(n);
-    if ((m->self_due || m->filter_due) && m->check_at > now + SECOND) /* once more */
-        m->check_at = now + SECOND;
+    if (m->self_due || m->filter_due)
+        gsi_members_look_again(n, now);
     if (m->derp_due) {
         gsi_relays_map(n, now);
         gsi_outside_map(n, now);
@@ -371,7 +177,7 @@ static void take_map_event(struct node *n, const struct map_event *ev, uint64_t 
     case MAP_DNS: break; /* names are looked up in the map itself */
     case MAP_HEALTH: tell_health(n); break;
     case MAP_TAILNET_LOCK: m->check_at = now; break;
-    case MAP_PEER: take_peer(n, ev, now); break;
+    case MAP_PEER: gsi_peers_take(n, ev, now); break;
     case MAP_PING:
         if (!*ev->types)
             gsi_session_ping(n, ev->text, ev->noise, now);
@@ -513,20 +319,18 @@ void gsi_members_step(struct node *n, uint64_t now)
     else if (!m->draining && now >= m->check_at) {
         m->check_at = now + CHECK_EACH;
         tell_expiry(n);
-        check_peers(n, now);
+        gsi_peers_check(n, now);
         if (m->self_due || m->filter_due)
             finish(n, now);
     }
+    gsi_peers_reset_gone(n); /* before packets of whose the addresses are now */
 }
 
 uint64_t gsi_members_deadline(const struct node *n) { return n->members.draining || n->members.ready ? 0 : n->members.check_at; }
 
 int gsi_members_new_key(struct node *n, uint64_t now)
 {
-    struct peers *t = &n->members.peers;
-    for (size_t i = 0; i < t->buckets; i++)
-        while (t->bucket[i])
-            remove_peer(n, t->bucket[i], NULL, now);
+    gsi_peers_clear(n, now);
     int e = gsi_node_make_plane(n);
     if (e == 0)
         e = gsi_relays_renew(n, now);
@@ -538,17 +342,10 @@ int gsi_members_new_key(struct node *n, uint64_t now)
 
 void gsi_members_end(struct node *n)
 {
-    struct peers *t = &n->members.peers;
-    for (size_t i = 0; i < t->buckets; i++)
-        for (struct peer *p = t->bucket[i], *next; p; p = next) {
-            next = p->next;
-            OPENSSL_free(p);
-        }
-    OPENSSL_free(t->bucket);
+    gsi_peers_free(&n->members.peers);
     OPENSSL_free(n->members.addresses);
     for (struct job *j = n->members.ready, *next; j; j = next) {
         next = j->next;
         j->drop(j);
     }
-    *t = (struct peers){0};
 }

@@ -69,6 +69,9 @@ GS_MUST_USE int gsi_conn_begin(struct node *n, struct conn *c, int fd, const str
 void gsi_conn_moved(struct conn *c, int fd);
 /* connect(2) is done: is it still theirs? 0, or why not. */
 GS_MUST_USE int gsi_conn_established(struct conn *c);
+/* Around accept(2) and gsi_conn_accepted: no index is used again meanwhile, as its connection may be in nobody's sight. */
+void gsi_accept_begin(struct node *n);
+void gsi_accept_end(struct node *n);
 /* An accepted descriptor: reads its stamp. 0; GS_ECLOSED: whose it was has left: reset it. */
 GS_MUST_USE int gsi_conn_accepted(struct node *n, struct conn *c, int fd);
 /* Before the descriptor is closed. */

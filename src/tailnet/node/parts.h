@@ -35,6 +35,7 @@ enum {
     NODE_INLINE = 32 * 1024,   /* bytes of a map message that are read at once; more are the worker's */
     READING_MAX = 128 << 20,   /* bytes of map messages that wait to be read and applied: two of the greatest */
     NODE_OUT = 16 * 1024,
+    GONE_MAX = 64,
     RELAYS_MAX = 32,
     RELAY_WAITING = 16,        /* packets kept while a relay is being dialled */
 };
@@ -67,6 +68,7 @@ struct peer {
     uint8_t key[KEY_LEN];
     int64_t id;
     uint32_t home;
+    bool routes_due;         /* there was no memory for all */
     struct policy_heard heard;
     struct path_info told;   /* of path events */
     struct peer *next;       /* of its bucket */
@@ -84,6 +86,7 @@ struct peer *gsi_peers_find(const struct peers *p, const uint8_t key[KEY_LEN]);
 struct identity {
     uint8_t key[KEY_LEN];
     uint32_t index, next; /* next: of its bucket */
+    uint32_t later;       /* the one that died after it; 0: none */
     bool live;
     uint64_t dead_ns;
     struct who *who; /* made when it is asked for, forgotten when the map changes */
@@ -93,7 +96,7 @@ struct identities {
     struct identity **entry; /* by index; [0] is none */
     uint32_t *bucket;        /* by key, as many as room */
     uint32_t n, room;        /* used so far, 0 included */
-    uint32_t search;         /* where to look for a dead one next */
+    uint32_t dead, dead_last; /* in the order of their death; 0: none */
 };
 
 /* 0: the table is full, or no memory. */
@@ -213,6 +216,8 @@ struct members {
     struct prefix *addresses;
     uint64_t check_at;     /* who may be talked to may change with time */
     int64_t expiry_told;   /* of our key: the time of which an event told */
+    struct ip gone[GONE_MAX]; /* addresses that peers had in this step: connections that are no streams' are still to be reset */
+    size_t gone_n;
     size_t reading_bytes;  /* of */
     int reading;           /* messages with the worker, and */
     struct job *ready, **ready_last; /* those that come back from it */
@@ -224,6 +229,15 @@ uint64_t gsi_members_deadline(const struct node *n);
 void gsi_members_end(struct node *n);
 /* Our node key is another: WireGuard, paths and relays begin anew with all peers. */
 GS_MUST_USE int gsi_members_new_key(struct node *n, uint64_t now);
+void gsi_members_look_again(struct node *n, uint64_t now);
+
+void gsi_peers_take(struct node *n, const struct map_event *ev, uint64_t now);
+/* Who may be talked to changes with time; and what there was no memory for is done. */
+void gsi_peers_check(struct node *n, uint64_t now);
+void gsi_peers_clear(struct node *n, uint64_t now);
+/* Behind changes, and before packets of whose the addresses are then. */
+void gsi_peers_reset_gone(struct node *n);
+void gsi_peers_free(struct peers *t);
 const char *gsi_member_name(const struct node *n, const struct peer *p);
 
 /* ---- outside ---- */
@@ -338,6 +352,7 @@ struct node {
     struct identities identities;
     struct conn *conns;
     struct listening *listening;
+    atomic_int accepting;          /* threads between accept(2) and gsi_conn_accepted */
     int deaf;                      /* a code: there are no listeners any more */
     struct command *commands, **commands_last;
     struct command *waiting;       /* run, and kept */
@@ -345,11 +360,13 @@ struct node {
 
     pthread_mutex_t inside;        /* the namespace is not closed while it is held */
     struct namespace *ns;
+    atomic_bool bare;              /* inside are sockets that are no streams: of gs_tailnet_socket, of programs */
 
     int wake;                      /* an eventfd: needs no memory */
 
     /* The thread's. */
     pthread_t thread;
+    int diag;        /* for abort.h; -1: this kernel has none */
     gs_mailbox mailbox;
     struct store *store;
     struct state keys;

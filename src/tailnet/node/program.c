@@ -29,6 +29,7 @@ static int spawn(struct node *n, const char *const argv[], const char *const env
     if (e < 0)
         return *a.detail ? gs_fail(e, "%s", a.detail) : e;
     pthread_mutex_lock(&n->inside);
+    atomic_store(&n->bare, true);
     const struct namespace_program program = {argv, envp, views.view, views.n};
     e = n->ns ? gsi_namespace_spawn(n->ns, &program, out) : gs_fail(GS_ECLOSED, "the node was stopped");
     pthread_mutex_unlock(&n->inside);

@@ -274,6 +274,8 @@ static int make_parts(struct node *n)
     if (e == 0)
         e = make_inside(n);
     if (e == 0)
+        n->diag = gsi_namespace_socket(n->ns, AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG);
+    if (e == 0)
         e = gsi_link_open(&n->link, &(struct link_options){.port = n->config.port});
     if (e == 0)
         e = gsi_node_make_plane(n);
@@ -307,6 +309,8 @@ void gsi_node_free(struct node *n)
     free_config(&n->config);
     if (n->wake >= 0)
         close(n->wake);
+    if (n->diag >= 0)
+        close(n->diag);
     pthread_cond_destroy(&n->changed);
     pthread_mutex_destroy(&n->lock);
     pthread_mutex_destroy(&n->inside);
@@ -355,7 +359,7 @@ int gsi_node_start(gs_tailnet *out, const gs_tailnet_config *config)
     n->members.ready_last = &n->members.ready;
     gsi_worker_init(n, &n->reader);
     gsi_worker_init(n, &n->finder);
-    n->wake = -1;
+    n->wake = n->diag = -1;
     n->holders = 1;
     n->pid = getpid();
     int e = prepare(n, config);

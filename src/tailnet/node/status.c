@@ -152,6 +152,7 @@ int gs_tailnet_socket(gs_tailnet h, int family, int type, int protocol, gs_socke
     int e = !out ? GS_EBADARG : gsi_node_of(h, &n);
     if (e < 0)
         return e;
+    atomic_store(&n->bare, true);
     int fd = family == AF_INET || family == AF_INET6 ? gsi_node_socket(n, family, type, protocol)
                                                      : gs_fail(-EAFNOSUPPORT, "a tailnet has inet and inet6");
     gsi_node_release(n);

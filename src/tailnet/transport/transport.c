@@ -318,33 +318,43 @@ static int tailnet_listen(gs_io *io, const gs_target *at, const gs_opt *opts, vo
     return e;
 }
 
+/* Those of peers that have left the tailnet since are passed over. */
+static int accept_next(struct end *l, gs_io *io, struct end *end)
+{
+    for (;;) {
+        int e = tcp->accept(l->tcp, io, &end->tcp);
+        if (e < 0)
+            return gsi_listening_error(&l->listening, e);
+        if (gsi_conn_accepted(end->conn.node, &end->conn, fd_of(end)) == 0)
+            return 0;
+        tcp->close(end->tcp, true);
+    }
+}
+
 static int tailnet_accept(void *listener, gs_io *io, void **ctx)
 {
     struct end *l = listener, *end = end_new(l->listening.node, false);
     if (!end)
         return -ENOMEM;
-    for (;;) {
-        int e = tcp->accept(l->tcp, io, &end->tcp);
-        if (e == 0 && gsi_conn_accepted(end->conn.node, &end->conn, fd_of(end)) == 0) {
-            *ctx = end;
-            return 0;
-        }
-        if (e < 0) {
-            end_free(end);
-            return gsi_listening_error(&l->listening, e);
-        }
-        tcp->close(end->tcp, true); /* of a peer that has left the tailnet since */
-    }
+    gsi_accept_begin(l->listening.node);
+    int e = accept_next(l, io, end);
+    gsi_accept_end(l->listening.node);
+    if (e == 0)
+        *ctx = end;
+    else
+        end_free(end);
+    return e;
 }
 
 /* ---- bytes and the rest ---- */
 
-/* A connection that the node has reset tells so once; when a send was told, the kernel tells a receive that there is no
- * connection. */
+/* A connection that the node has reset tells so once, by the code of what did it; when a send was told, the kernel tells a
+ * receive that there is no connection. */
+static ssize_t end_of(ssize_t e) { return e == -ENOTCONN || e == -ECONNABORTED ? -ECONNRESET : e; }
+
 static ssize_t tailnet_readv(void *ctx, const struct iovec *iov, int n)
 {
-    ssize_t got = tcp->readv(((struct end *)ctx)->tcp, iov, n);
-    return got == -ENOTCONN ? -ECONNRESET : got;
+    return end_of(tcp->readv(((struct end *)ctx)->tcp, iov, n));
 }
 
 /* A stop of the node waits for what the kernel has not taken. */
@@ -356,12 +366,13 @@ static ssize_t tailnet_writev(void *ctx, const struct iovec *iov, int n)
         all += iov[i].iov_len;
     ssize_t sent = tcp->writev(end->tcp, iov, n);
     atomic_store(&end->conn.held, sent >= 0 ? (size_t)sent < all : sent == -EAGAIN);
-    return sent;
+    return sent == -ECONNABORTED ? -ECONNRESET : sent;
 }
 
 static ssize_t tailnet_sendfile(void *ctx, int fd, off_t at, size_t n)
 {
-    return tcp->sendfile(((struct end *)ctx)->tcp, fd, at, n);
+    ssize_t sent = tcp->sendfile(((struct end *)ctx)->tcp, fd, at, n);
+    return sent == -ECONNABORTED ? -ECONNRESET : sent;
 }
 
 static int tailnet_shutdown(void *ctx, gs_how how) { return tcp->shutdown(((struct end *)ctx)->tcp, how); }
