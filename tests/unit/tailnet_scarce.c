@@ -1,0 +1,203 @@
+/* A lack of memory in one place of a node, and addresses as only other control servers give them: what is left undone is done later,
+ * what is over is undone. */
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tailnet/node/parts.h"
+#include "tailnet_world.h"
+
+static struct world world;
+
+/* ---- OpenSSL's memory: the tailnet's own as well ---- */
+
+static _Atomic(const char *) scarce; /* the file that gets none */
+static atomic_int refused;
+
+static bool is_scarce(const char *file)
+{
+    const char *which = atomic_load(&scarce);
+    bool hit = which && file && strstr(file, which);
+    if (hit)
+        atomic_fetch_add(&refused, 1);
+    return hit;
+}
+
+static void *lend(size_t n, const char *file, int line)
+{
+    (void)line;
+    return is_scarce(file) ? NULL : malloc(n);
+}
+
+static void *lend_again(void *p, size_t n, const char *file, int line)
+{
+    (void)line;
+    return is_scarce(file) ? NULL : realloc(p, n);
+}
+
+static void take_back(void *p, const char *file, int line)
+{
+    (void)file, (void)line;
+    free(p);
+}
+
+static void have_none_in(const char *file)
+{
+    atomic_store(&refused, 0);
+    atomic_store(&scarce, file);
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    world_begin(&world, (gs_lab_config){.auth_key = "key"});
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    gs_lab_stop(world.lab);
+    return 0;
+}
+
+static void routes_come_back_with_memory(void **state)
+{
+    (void)state;
+    gs_tailnet a, b;
+    gs_tailnet_config alpha = world_config(&world, "alpha"), beta = world_config(&world, "beta");
+    assert_ok(gs_tailnet_start(&a, &alpha));
+    assert_ok(gs_tailnet_start(&b, &beta));
+    have_none_in("wireguard/routes.c"); /* they do not know each other yet */
+    assert_until(world_knows(a, "beta") && world_knows(b, "alpha") && atomic_load(&refused) >= 4, WAIT);
+    gs_stream l = world_listen(b, "tailnet://:7"), pair[2];
+    have_none_in(NULL);
+    world_pair(a, "tailnet://beta:7", l, pair);
+    world_says(pair[0], pair[1], "there");
+    gs_stream_close(pair[0]);
+    gs_stream_close(pair[1]);
+    gs_stream_close(l);
+    gs_tailnet_stop(a, 1000);
+    gs_tailnet_stop(b, 1000);
+}
+
+static bool is_ill(gs_tailnet n, const char *word)
+{
+    const gs_tailnet_status_t *s;
+    bool found = false;
+    assert_ok(gs_tailnet_status(n, &s));
+    for (size_t i = 0; i < s->n_health; i++)
+        found |= strstr(s->health[i], word) != NULL;
+    gs_tailnet_status_free(s);
+    return found;
+}
+
+static void a_filter_without_memory_forbids_and_comes_with_memory(void **state)
+{
+    (void)state;
+    gs_stream s, pair[2];
+    gs_tailnet a = world_join(&world, "alpha"), b = world_join(&world, "beta");
+    gs_stream l = world_listen(b, "tailnet://:7");
+    world_pair(a, "tailnet://beta:7", l, pair);
+    have_none_in("filter/");
+    assert_ok(gs_lab_set_filter(world.lab, NULL));
+    assert_until(is_ill(b, "filter"), WAIT);
+    gs_stream_close(pair[0]);
+    gs_stream_close(pair[1]);
+    assert_true(gs_stream_connect(&s, "tailnet://beta:7", GS_OPTS(on_node(a)), GS_NO_MAILBOX, 300) < 0);
+    have_none_in(NULL);
+    assert_until(!is_ill(b, "filter"), WAIT);
+    world_pair(a, "tailnet://beta:7", l, pair);
+    gs_stream_close(pair[0]);
+    gs_stream_close(pair[1]);
+    gs_stream_close(l);
+    gs_tailnet_stop(a, 1000);
+    gs_tailnet_stop(b, 1000);
+}
+
+/* ---- addresses outside the tailnet's ranges ---- */
+
+struct change {
+    struct command command; /* first */
+    const struct map_node *before, *after;
+};
+
+static void run_change(struct node *n, struct command *c, uint64_t now)
+{
+    const struct change *change = (struct change *)c;
+    const struct map_event ev = {.kind = MAP_PEER, .changed = MAP_CHANGED_ADDRESSES | MAP_CHANGED_ALLOWED,
+                                 .before = change->before, .after = change->after};
+    gsi_peers_take(n, &ev, now);
+}
+
+static void change(struct node *n, const struct map_node *before, const struct map_node *after)
+{
+    struct change c = {.command = {.run = run_change}, .before = before, .after = after};
+    assert_ok(gsi_node_call(n, &c.command, WAIT));
+}
+
+static bool has_route(struct node *n, const struct prefix *to)
+{
+    struct sockaddr_storage at;
+    socklen_t len = gsi_endpoint_to_sockaddr(&(struct endpoint){to->ip, 9}, &at);
+    int fd = gsi_node_socket(n, at.ss_family, SOCK_DGRAM, 0);
+    assert_true(fd >= 0);
+    int e = connect(fd, (struct sockaddr *)&at, len) < 0 ? errno : 0;
+    close(fd);
+    assert_true(e == 0 || e == ENETUNREACH);
+    return e == 0;
+}
+
+static struct prefix prefix_of(const char *text)
+{
+    struct prefix p;
+    assert_ok(gsi_prefix_parse(text, strlen(text), &p));
+    return p;
+}
+
+static struct map_node node_with(uint8_t key, const struct prefix *address)
+{
+    return (struct map_node){.id = 1000 + key, .key = {key, 1}, .home_derp = 1, .addresses = address, .addresses_n = 1,
+                             .allowed = address, .allowed_n = 1, .name = "made.", .stable_id = "", .hostname = "", .os = "",
+                             .machine_authorized = true};
+}
+
+static void routes_go_with_who_has_them(void **state)
+{
+    (void)state;
+    static const char *const addresses[] = {"10.9.8.7", "fd00:9::7"};
+    gs_tailnet a = world_join(&world, "alpha");
+    struct node *n;
+    assert_ok(gsi_node_of(a, &n));
+    for (size_t i = 0; i < 2; i++) {
+        const struct prefix one = prefix_of(addresses[i]), inside = prefix_of(i ? "fd7a:115c:a1e0::77" : "100.64.0.77");
+        const struct map_node first = node_with(1, &one), second = node_with(2, &one), moved = node_with(1, &inside);
+        assert_false(has_route(n, &one));
+        change(n, NULL, &first);
+        assert_true(has_route(n, &one));
+        change(n, NULL, &second); /* the address passes to another, and then is heard to leave its old owner */
+        change(n, &first, &moved);
+        assert_true(has_route(n, &one));
+        change(n, &second, NULL);
+        assert_false(has_route(n, &one));
+        change(n, &moved, NULL);
+        assert_true(has_route(n, &inside)); /* the ranges themselves stay */
+    }
+    gsi_node_release(n);
+    gs_tailnet_stop(a, 1000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(routes_come_back_with_memory),
+        cmocka_unit_test(a_filter_without_memory_forbids_and_comes_with_memory),
+        cmocka_unit_test(routes_go_with_who_has_them),
+    };
+    if (CRYPTO_set_mem_functions(lend, lend_again, take_back) != 1)
+        abort();
+    return cmocka_run_group_tests(tests, begin, end);
+}
