@@ -219,6 +219,24 @@ static void both_servers_keys_are_read_and_others_refused(void **state)
 
 /* ---- URLs ---- */
 
+static void a_host_is_a_name_or_an_address(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"derp1.tailscale.com", "Derp1.Test.", "a", "x_y-z.1", "192.0.2.1", "fd7a::1", "::1"};
+    static const char *const wrong[] = {"", " ", "a b", "a:1", "a/b", "a%b", "user@host", "a\r\nHost: b", "[::1]", "fe80::1%lo", "a?b",
+                                        "-a", ".", "\xc3\xa4.test", "a#b", "a\\b"};
+    char text[URL_HOST_MAX + 2];
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        assert_true(gsi_is_host(good[i]));
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_false(gsi_is_host(wrong[i]));
+    memset(text, 'a', sizeof text);
+    text[URL_HOST_MAX + 1] = 0;
+    assert_false(gsi_is_host(text));
+    text[URL_HOST_MAX] = 0;
+    assert_true(gsi_is_host(text));
+}
+
 static void urls_are_taken_apart(void **state)
 {
     (void)state;
@@ -478,6 +496,7 @@ int main(void)
     if (gsi_crypto_init() < 0)
         abort();
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_host_is_a_name_or_an_address),
         cmocka_unit_test(answers_are_read_alike_at_every_cut),
         cmocka_unit_test(malformed_answers_are_refused_for_good),
         cmocka_unit_test(heads_bodies_and_chunks_have_limits),

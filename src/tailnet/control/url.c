@@ -5,11 +5,29 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tailnet/endpoint/endpoint.h"
+
 enum { HTTP_PORT = 80, HTTPS_PORT = 443, PORT_MAX = 65535 };
 
 static bool is_host_char(char c, bool v6)
 {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (v6 ? c == ':' || c == '.' : c == '.' || c == '-' || c == '_');
+}
+
+bool gsi_is_host(const char *text)
+{
+    struct ip ip;
+    size_t n = strnlen(text, URL_HOST_MAX + 1);
+    if (!n || n > URL_HOST_MAX)
+        return false;
+    if (gsi_ip_parse(text, n, &ip) == 0)
+        return true;
+    for (size_t i = 0; i < n; i++) {
+        char c = text[i] >= 'A' && text[i] <= 'Z' ? (char)(text[i] + 'a' - 'A') : text[i];
+        if (!is_host_char(c, false))
+            return false;
+    }
+    return text[0] != '-' && text[0] != '.';
 }
 
 static bool read_port(const char *p, const char *end, uint16_t *out)

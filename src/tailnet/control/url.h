@@ -18,6 +18,8 @@ struct url {
     char path[URL_PATH_MAX + 1];           /* "/" at least; with the query */
 };
 
+/* A host's name, or an address without brackets: nothing in it means anything else in an address text, a URL or a header. */
+bool gsi_is_host(const char *text);
 /* http or https, a name or an address, no user, no fragment, visible ASCII. 0; GS_EFORMAT. */
 GS_MUST_USE int gsi_url_parse(const char *text, size_t n, struct url *out);
 /* A PingRequest's URL, parsed, when a node may answer it with HEAD: the control server's own host, port and scheme. 0;

@@ -24,8 +24,8 @@ int gsi_channel_dial(struct node *n, struct channel *c, const struct dial *to)
         GS_INT(HIGH_WATERMARK, QUEUE), GS_INT(LOW_WATERMARK, QUEUE / 2), {.name = GS_OPT_USER, .v.ptr = c},
     };
     int k = 7, e = write_address(to, address, sizeof address);
-    if (e < 0)
-        return gs_fail(e, "a host name that is too long");
+    if (e < 0 || !gsi_is_host(to->host) || (to->name && !gsi_is_host(to->name)))
+        return gs_fail(GS_EFORMAT, "the control server names a host whose name is none");
     if (to->tls) {
         opts[k++] = (gs_opt)GS_STR(TLS_SERVER_NAME, to->name ? to->name : to->host);
         if (to->unverified)

@@ -112,7 +112,7 @@ static void take_node(struct lookup *l, size_t region, const struct map_derp_nod
         if ((v4 || v6) && gsi_ip_parse(d->host, strlen(d->host), &numeric.ip) == 0) {
             if (gsi_ip_is_v4(&numeric.ip) ? v4 : v6)
                 *(gsi_ip_is_v4(&numeric.ip) ? &to->v4 : &to->v6) = numeric;
-        } else if ((v4 || v6) && *d->host && strlen(d->host) < sizeof name->host) {
+        } else if ((v4 || v6) && gsi_is_host(d->host)) {
             *name = (struct name){.region = region, .node = r->n, .v4 = v4, .v6 = v6, .port = port};
             memcpy(name->host, d->host, strlen(d->host));
             l->names_n++;

@@ -143,13 +143,15 @@ static int begin_link(struct node *n, struct relay_link *l, const struct map_der
 {
     struct dial to = dial_of(d);
     const struct map_derp_node *first = node_of(region, 0);
+    bool v6 = strchr(d->host, ':');
+    if (!gsi_is_host(d->host))
+        return gs_fail(GS_EFORMAT, "the control server names a relay whose host name is none");
     if (strncmp(d->cert, CERT_PIN, strlen(CERT_PIN)) == 0)
         /* "" pins nothing: none fits. */
         snprintf(l->pin, sizeof l->pin, "%s", d->cert[strlen(CERT_PIN)] ? d->cert + strlen(CERT_PIN) : "?");
-    if (to.port == RELAY_PORT)
-        snprintf(l->host, sizeof l->host, "%.253s", d->host);
-    else
-        snprintf(l->host, sizeof l->host, "%.253s:%u", d->host, to.port);
+    int len = snprintf(l->host, sizeof l->host, "%s%.253s%s", v6 ? "[" : "", d->host, v6 ? "]" : "");
+    if (to.port != RELAY_PORT)
+        snprintf(l->host + len, sizeof l->host - (size_t)len, ":%u", to.port);
     if (first != d)
         snprintf(l->ideal, sizeof l->ideal, "%s", first->name);
     const struct derp_options options = {

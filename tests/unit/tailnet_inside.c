@@ -1,5 +1,5 @@
-/* A lack of memory in one place of a node, and addresses as only other control servers give them: what is left undone is done later,
- * what is over is undone. */
+/* What happens to a node with other control servers than the lab, and with a lack of memory in one place: what is left undone is done
+ * later, what is over is undone, and what cannot be used is told. */
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <stdatomic.h>
@@ -190,12 +190,60 @@ static void routes_go_with_who_has_them(void **state)
     gs_tailnet_stop(a, 1000);
 }
 
+/* ---- relays ---- */
+
+struct message {
+    struct command command; /* first */
+    const char *json;
+};
+
+static void run_message(struct node *n, struct command *c, uint64_t now)
+{
+    const char *json = ((struct message *)c)->json;
+    gsi_members_message(n, (gs_bytes){(const uint8_t *)json, strlen(json)}, now);
+}
+
+/* As if the control server had sent it. */
+static void tell(gs_tailnet h, const char *json)
+{
+    struct message m = {.command = {.run = run_message}, .json = json};
+    struct node *n;
+    assert_ok(gsi_node_of(h, &n));
+    assert_ok(gsi_node_call(n, &m.command, WAIT));
+    gsi_node_release(n);
+}
+
+static void a_relay_whose_name_is_none_is_not_called(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *host, *cert, *told;
+    } rows[] = {
+        {"a relay\\r\\nX: y", "", "relay whose host name is none"},
+        {"relay:1/x", "", "relay whose host name is none"},
+        {"relay.test", "relay/x", "host whose name is none"},
+    };
+    char json[512];
+    gs_tailnet a = world_join(&world, "alpha");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        snprintf(json, sizeof json,
+                 "{\"DERPMap\":{\"Regions\":{\"%zu\":{\"RegionID\":%zu,\"Nodes\":[{\"Name\":\"x\",\"RegionID\":%zu,\"HostName\":\"%s\","
+                 "\"CertName\":\"%s\",\"IPv4\":\"127.0.0.1\",\"STUNPort\":%ld,\"DERPPort\":%ld}]}}}}",
+                 i + 20, i + 20, i + 20, rows[i].host, rows[i].cert, assert_ok(gs_lab_port(world.lab, GS_LAB_STUN)),
+                 assert_ok(gs_lab_port(world.lab, GS_LAB_RELAY)));
+        tell(a, json);
+        assert_until(is_ill(a, rows[i].told), WAIT);
+    }
+    gs_tailnet_stop(a, 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(routes_come_back_with_memory),
         cmocka_unit_test(a_filter_without_memory_forbids_and_comes_with_memory),
         cmocka_unit_test(routes_go_with_who_has_them),
+        cmocka_unit_test(a_relay_whose_name_is_none_is_not_called),
     };
     if (CRYPTO_set_mem_functions(lend, lend_again, take_back) != 1)
         abort();
