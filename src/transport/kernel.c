@@ -14,14 +14,17 @@ enum { BACKLOG = 5 /* gen_tcp's */, SENDFILE_MAX = 0x7ffff000 /* sendfile(2) */ 
 
 /* ---- bytes ---- */
 
-/* One buffer is the usual case, for which recv and send copy no header. */
+/* One buffer is the usual case, for which recv and send copy no header. They say that they do not wait: who shares the socket (by
+ * dup, fork or import) may have made it a blocking one. */
+enum { OUT = MSG_NOSIGNAL | MSG_DONTWAIT };
+
 ssize_t gsi_kernel_readv(void *ctx, const struct iovec *iov, int n)
 {
     int fd = gsi_kernel_fd(ctx);
     struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)(n < IOV_MAX ? n : IOV_MAX)};
     ssize_t k;
     do {
-        k = n == 1 ? gsi_sys.recv(fd, iov->iov_base, iov->iov_len, 0) : gsi_sys.recvmsg(fd, &m, 0);
+        k = n == 1 ? gsi_sys.recv(fd, iov->iov_base, iov->iov_len, MSG_DONTWAIT) : gsi_sys.recvmsg(fd, &m, MSG_DONTWAIT);
         if (k < 0)
             k = gsi_errno();
     } while (k == -EINTR);
@@ -34,7 +37,7 @@ ssize_t gsi_kernel_writev(void *ctx, const struct iovec *iov, int n)
     struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)(n < IOV_MAX ? n : IOV_MAX)};
     ssize_t k;
     do {
-        k = n == 1 ? gsi_sys.send(fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL) : gsi_sys.sendmsg(fd, &m, MSG_NOSIGNAL);
+        k = n == 1 ? gsi_sys.send(fd, iov->iov_base, iov->iov_len, OUT) : gsi_sys.sendmsg(fd, &m, OUT);
         if (k < 0)
             k = gsi_errno();
     } while (k == -EINTR);

@@ -263,6 +263,27 @@ static void P11_close_does_not_end_the_connection_of_a_sharer(void **state)
     assert_code(gs_stream_recv(p.b, got, sizeof got, 0, PAIR_WAIT_MS), GS_ECLOSED);
 }
 
+/* O_NONBLOCK is the socket's, not the descriptor's: whoever has a copy can take it away. */
+static void P3_timeouts_hold_though_a_sharer_makes_the_socket_blocking(void **state)
+{
+    (void)state;
+    static const char filler[64 * 1024];
+    gs_stream_info_t info;
+    char got[4];
+    int sent;
+    tcp_pair_open(&p, GS_OPTS(GS_INT(SEND_MODE, GS_SEND_DIRECT), GS_INT(SEND_TIMEOUT, 20), GS_INT(SNDBUF, 8192)),
+                  GS_OPTS(GS_INT(RECBUF, 8192)), false);
+    assert_ok(gs_stream_info(p.a, &info));
+    int shared = dup(info.fd);
+    assert_true(shared >= 0);
+    assert_true(fcntl(shared, F_SETFL, fcntl(shared, F_GETFL) & ~O_NONBLOCK) == 0);
+    close(shared);
+    assert_code(gs_stream_recv(p.a, got, sizeof got, 0, 20), GS_ETIMEOUT);
+    for (int i = 0; (sent = gs_stream_send(p.a, filler, sizeof filler)) == 0; i++)
+        assert_true(i < 1000);
+    assert_code(sent, GS_ETIMEOUT);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -282,6 +303,7 @@ int main(void)
         TEST(import_refuses_what_is_no_stream_and_closes_it),
         TEST(import_of_a_socketpair_is_a_stream),
         TEST(P11_close_does_not_end_the_connection_of_a_sharer),
+        TEST(P3_timeouts_hold_though_a_sharer_makes_the_socket_blocking),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
