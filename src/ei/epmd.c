@@ -181,8 +181,8 @@ int gs_epmd_register(const char *epmd, const gs_opt *opts, const gs_epmd_node *n
     struct call c = {0};
     if (!node || !out)
         return GS_EBADARG;
-    if (strnlen(node->name, sizeof node->name) == sizeof node->name || node->extra_len > GS_EPMD_EXTRA_MAX)
-        return gs_fail(-EINVAL, "a name or extra that is longer than its room");
+    if (node->extra_len > GS_EPMD_EXTRA_MAX)
+        return gs_fail(-EINVAL, "the node's extra is longer than %d bytes", GS_EPMD_EXTRA_MAX);
     if (node->port == 0)
         return gs_fail(-EINVAL, "the node's port is 0: register the one that it listens at");
     int e = check_name(node->name);

@@ -2,6 +2,7 @@
  * it: the right answer, a wrong one, none, half of one, one that never ends. runner: tsan */
 #include <errno.h>
 #include <gensock/ei.h>
+#include <gensock/transport.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,9 +107,12 @@ static void a_node_is_looked_up(void **state)
 {
     (void)state;
     struct scripted t = {0};
+    struct census before = {0};
     const char *way;
     for (size_t i = 0; (way = ways(i)); i++) {
         gs_epmd_node node;
+        if (i == 1)
+            census_take(&before);
         t.part = i & 1;
         scripted_start(&t, way, BYTES(PORT_OF_C1), THEN_CLOSE);
         assert_ok(gs_epmd_lookup(t.address, NULL, "c1", &node, WAIT));
@@ -120,6 +124,7 @@ static void a_node_is_looked_up(void **state)
         assert_int_equal(node.type, GS_EPMD_HIDDEN);
         assert_int_equal(node.highest, 6);
     }
+    census_assert(&before);
 }
 
 static void a_node_is_registered_until_its_stream_closes(void **state)
@@ -148,9 +153,12 @@ static void names_are_listed(void **state)
 {
     (void)state;
     struct scripted t = {0};
+    struct census before = {0};
     const char *way;
     for (size_t i = 0; (way = ways(i)); i++) {
         gs_epmd_node node[2] = {0};
+        if (i == 1)
+            census_take(&before);
         t.part = 5 * (i & 1);
         scripted_start(&t, way, BYTES("\0\0\x11\x11name n1 at port 35649\nname c1 at port 4711\nname c2 at port 1\n"),
                        THEN_CLOSE);
@@ -160,6 +168,7 @@ static void names_are_listed(void **state)
         assert_string_equal(node[1].name, "c1");
         assert_int_equal(node[1].port, 4711);
     }
+    census_assert(&before);
 }
 
 static void what_a_node_says_of_itself_is_registered(void **state)
@@ -303,6 +312,86 @@ static void an_answer_without_end_has_no_more_time_than_none(void **state)
     scripted_end(&t);
 }
 
+/* ---- transports that take nothing, or give without end ---- */
+
+static int stuck_connect(gs_io *io, const gs_target *to, const gs_opt *opts, void **ctx)
+{
+    (void)to, (void)opts;
+    *ctx = io;
+    return 0;
+}
+static int endless_connect(gs_io *io, const gs_target *to, const gs_opt *opts, void **ctx)
+{
+    static size_t at;
+    (void)io, (void)to, (void)opts;
+    at = 0;
+    *ctx = &at;
+    return 0;
+}
+/* epmd's port, and lines of 1,000 bytes without a name. */
+static ssize_t endless_readv(void *ctx, const struct iovec *iov, int n)
+{
+    size_t *at = ctx;
+    char *p = iov->iov_base;
+    (void)n;
+    for (size_t i = 0; i < iov->iov_len; i++, ++*at)
+        p[i] = *at < 4 ? "\0\0\x11\x11"[*at] : *at % 1000 == 0 ? '\n' : ' ';
+    return (ssize_t)iov->iov_len;
+}
+static ssize_t endless_writev(void *ctx, const struct iovec *iov, int n)
+{
+    size_t all = 0;
+    (void)ctx;
+    for (int i = 0; i < n; i++)
+        all += iov[i].iov_len;
+    return (ssize_t)all;
+}
+static int stuck_listen(gs_io *io, const gs_target *at, const gs_opt *opts, void **ctx)
+{
+    (void)io, (void)at, (void)opts, (void)ctx;
+    return -ENOTSUP;
+}
+static int stuck_accept(void *listener, gs_io *io, void **ctx)
+{
+    (void)listener, (void)io, (void)ctx;
+    return -EAGAIN;
+}
+static ssize_t stuck_move(void *ctx, const struct iovec *iov, int n)
+{
+    (void)ctx, (void)iov, (void)n;
+    return -EAGAIN;
+}
+static void stuck_close(void *ctx, bool reset) { (void)ctx, (void)reset; }
+static int stuck_poll(void *ctx, size_t *buffered)
+{
+    (void)ctx;
+    *buffered = 0;
+    return -1;
+}
+static const struct gs_transport stuck = {.size = sizeof stuck, .scheme = "stuck", .flags = GS_T_NO_HALF_CLOSE, .connect = stuck_connect,
+    .listen = stuck_listen, .accept = stuck_accept, .readv = stuck_move, .writev = stuck_move, .close = stuck_close, .poll = stuck_poll};
+
+static const struct gs_transport endless = {.size = sizeof endless, .scheme = "endless", .flags = GS_T_NO_HALF_CLOSE,
+    .connect = endless_connect, .listen = stuck_listen, .accept = stuck_accept, .readv = endless_readv, .writev = endless_writev,
+    .close = stuck_close, .poll = stuck_poll};
+
+static void an_answer_without_end_has_an_end(void **state)
+{
+    (void)state;
+    gs_epmd_node node;
+    assert_ok(gs_transport_register(&endless));
+    assert_code(gs_epmd_names("endless://anywhere", NULL, &node, 1, 1), GS_ETIMEOUT); /* however fast it comes */
+    assert_code(gs_epmd_names("endless://anywhere", NULL, &node, 1, GS_INFINITY), -EMSGSIZE);
+}
+
+static void a_question_that_cannot_be_sent_ends_with_the_timeout(void **state)
+{
+    (void)state;
+    assert_ok(gs_transport_register(&stuck));
+    for (int call = 0; call < 3; call++)
+        assert_code(ask(call, "stuck://anywhere", 20), GS_ETIMEOUT);
+}
+
 static void an_infinite_timeout_waits_for_the_answer(void **state)
 {
     (void)state;
@@ -346,6 +435,16 @@ static void the_defaults_of_the_process_do_not_frame_it(void **state)
     scripted_end(&t);
     assert_ok(e);
     assert_memory_equal(t.request, "\0\3zc1", 5);
+
+    struct census before;
+    census_take(&before);
+    scripted_start(&t, LOCAL, BYTES("\0\0\x11\x11"), THEN_CLOSE);
+    assert_ok(gs_set_default_opts(GS_CONNECT_DEFAULTS, GS_OPTS(GS_INT(EXIT_ON_CLOSE, false)))); /* its end closes no stream */
+    e = (int)gs_epmd_names(t.address, NULL, &node, 1, WAIT);
+    assert_ok(gs_set_default_opts(GS_CONNECT_DEFAULTS, NULL));
+    scripted_end(&t);
+    assert_int_equal(e, 0);
+    census_assert(&before);
 }
 
 static void options_are_the_connections(void **state)
@@ -353,6 +452,16 @@ static void options_are_the_connections(void **state)
     (void)state;
     gs_epmd_node node;
     assert_code(gs_epmd_lookup(LOCAL, GS_OPTS(GS_STR(NETNS, "/no/such/namespace")), "c1", &node, WAIT), -ENOENT);
+}
+
+/* What a thread's first wait makes stays, and a question waits or not, as fast as epmd is. */
+static int wait_once(void **state)
+{
+    (void)state;
+    gs_stream l, none;
+    assert_ok(gs_stream_listen(&l, LOCAL, NULL, GS_NO_MAILBOX));
+    assert_code(gs_stream_accept(l, &none, GS_NO_MAILBOX, 1, NULL), GS_ETIMEOUT);
+    return gs_stream_close(l);
 }
 
 int main(void)
@@ -366,10 +475,12 @@ int main(void)
         cmocka_unit_test(an_epmd_that_is_not_there_is_told_with_its_address),
         cmocka_unit_test(silence_ends_with_the_timeout_and_not_before),
         cmocka_unit_test(an_answer_without_end_has_no_more_time_than_none),
+        cmocka_unit_test(an_answer_without_end_has_an_end),
+        cmocka_unit_test(a_question_that_cannot_be_sent_ends_with_the_timeout),
         cmocka_unit_test(an_infinite_timeout_waits_for_the_answer),
         cmocka_unit_test(without_an_address_it_is_this_hosts_as_the_environment_says),
         cmocka_unit_test(the_defaults_of_the_process_do_not_frame_it),
         cmocka_unit_test(options_are_the_connections),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, wait_once, NULL);
 }
