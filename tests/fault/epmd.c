@@ -37,7 +37,9 @@ static void answer(int fd)
     size_t n = read_all(fd, in, 2) ? (size_t)in[0] << 8 | in[1] : 0;
     if (n == 0 || n > sizeof in - 2 || !read_all(fd, in + 2, n))
         return;
-    const char *out = in[2] == 'z' ? "w\0\x12\x67H\0\0\6\0\6\0\2c1\0\0" : in[2] == 'x' ? "v\0\1\2\3\4" : "\0\0\x11\x11name c1 at port 4711\n";
+    const char *out = in[2] == 'z'   ? "w\0\x12\x67H\0\0\6\0\6\0\2c1\0\0"
+                      : in[2] == 'x' ? "v\0\1\2\3\4"
+                                     : "\0\0\x11\x11name c1 at port 4711\n";
     usleep(2000); /* so that each run waits at the same calls */
     size_t out_n = in[2] == 'z' ? 16 : in[2] == 'x' ? 6 : 25;
     if (send(fd, out, out_n, MSG_NOSIGNAL) == (ssize_t)out_n && in[2] == 'x')

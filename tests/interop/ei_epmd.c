@@ -27,7 +27,8 @@ static int lookup(const char *epmd, const char *alive)
     int e = gs_epmd_lookup(epmd, NULL, alive, &n, TIMEOUT_MS);
     if (e < 0)
         return failed(e);
-    printf("%s %d %d %d %d %d %.*s\n", n.name, n.port, n.type, n.protocol, n.highest, n.lowest, n.extra_len, (const char *)n.extra);
+    printf("%s %d %d %d %d %d %.*s\n", n.name, n.port, n.type, n.protocol, n.highest, n.lowest, n.extra_len,
+           (const char *)n.extra);
     return 0;
 }
 

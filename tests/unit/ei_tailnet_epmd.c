@@ -1,6 +1,6 @@
 /* Two C nodes on two nodes of a tailnet find each other by the epmd of one of them, and by a fixed port, and talk; all of it in a
- * network namespace whose every packet is looked at: nothing of it goes by the host. The epmd is OTP's, in a namespace of its own, where
- * the node beside it reaches it; others reach it by a proxy on the tailnet. runner: tsan, timeout 120
+ * network namespace whose every packet is looked at: nothing of it goes by the host. The epmd is OTP's, in a namespace of its
+ * own, where the node beside it reaches it; others reach it by a proxy on the tailnet. runner: tsan, timeout 120
  */
 #include <pthread.h>
 #include <signal.h>

@@ -368,8 +368,9 @@ static int stuck_poll(void *ctx, size_t *buffered)
     *buffered = 0;
     return -1;
 }
-static const struct gs_transport stuck = {.size = sizeof stuck, .scheme = "stuck", .flags = GS_T_NO_HALF_CLOSE, .connect = stuck_connect,
-    .listen = stuck_listen, .accept = stuck_accept, .readv = stuck_move, .writev = stuck_move, .close = stuck_close, .poll = stuck_poll};
+static const struct gs_transport stuck = {.size = sizeof stuck, .scheme = "stuck", .flags = GS_T_NO_HALF_CLOSE,
+    .connect = stuck_connect, .listen = stuck_listen, .accept = stuck_accept, .readv = stuck_move, .writev = stuck_move,
+    .close = stuck_close, .poll = stuck_poll};
 
 static const struct gs_transport endless = {.size = sizeof endless, .scheme = "endless", .flags = GS_T_NO_HALF_CLOSE,
     .connect = endless_connect, .listen = stuck_listen, .accept = stuck_accept, .readv = endless_readv, .writev = endless_writev,

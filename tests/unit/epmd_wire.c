@@ -218,7 +218,8 @@ static void lines_that_are_no_names_hide_nobody(void **state)
     gs_epmd_node node[NODES] = {0};
     assert_int_equal(read_names(BYTES("\0\0\x11\x11" "name  at port 7\nname b at port 65536\nname c at port \nx\n\n"
                                       "name d\x1b at port 1\n"
-                                      "name \xff at port 1\nname at port 5\nname a\tat port 5\nname f at port 000001\nname e at port 65535\n"
+                                      "name \xff at port 1\nname at port 5\nname a\tat port 5\n"
+                                      "name f at port 000001\nname e at port 65535\n"
                                       "active name     <g> at port 5, fd = 4\nname a at port 5 at port 6\n"), node), 2);
     assert_string_equal(node[0].name, "e");
     assert_int_equal(node[0].port, 65535);
