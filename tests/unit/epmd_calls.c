@@ -187,6 +187,55 @@ static void what_a_node_says_of_itself_is_registered(void **state)
     gs_stream_close(s);
 }
 
+static void the_end_of_epmd_comes_as_a_message(void **state)
+{
+    (void)state;
+    struct scripted t = {0};
+    gs_epmd_node node = {.name = "c1", .port = 4711};
+    gs_stream s;
+    gs_mailbox mb;
+    gs_msg m;
+    scripted_start(&t, LOCAL, BYTES(CREATION), THEN_CLOSE);
+    assert_ok(gs_epmd_register(t.address, NULL, &node, &s, NULL, WAIT));
+    assert_ok(gs_mailbox_new(&mb));
+    assert_ok(gs_stream_controlling_process(s, GS_NO_MAILBOX, mb));
+    assert_ok(gs_stream_setopts(s, GS_OPTS(GS_INT(ACTIVE, true))));
+    assert_ok(gs_receive(mb, &m, WAIT));
+    assert_int_equal(m.kind, GS_MSG_CLOSED);
+    assert_int_equal(m.stream.id, s.id);
+    gs_mailbox_free(mb);
+    scripted_end(&t);
+}
+
+enum { THREADS = 4, LOOKUPS = 50 };
+
+static void *look_up_often(void *arg)
+{
+    struct scripted t = {0};
+    intptr_t good = 0;
+    (void)arg;
+    for (int i = 0; i < LOOKUPS; i++) {
+        gs_epmd_node node;
+        scripted_start(&t, LOCAL, BYTES(PORT_OF_C1), THEN_CLOSE);
+        good += gs_epmd_lookup(t.address, NULL, "c1", &node, WAIT) == 0 && node.port == 4711;
+        scripted_end(&t);
+    }
+    return (void *)good;
+}
+
+static void threads_ask_at_once(void **state)
+{
+    (void)state;
+    pthread_t thread[THREADS];
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, look_up_often, NULL), 0);
+    for (int i = 0; i < THREADS; i++) {
+        void *good;
+        pthread_join(thread[i], &good);
+        assert_int_equal((intptr_t)good, LOOKUPS);
+    }
+}
+
 /* ---- answers that are none ---- */
 
 static void assert_detail(int e, const char *wanted)
@@ -472,6 +521,8 @@ int main(void)
         cmocka_unit_test(a_node_is_registered_until_its_stream_closes),
         cmocka_unit_test(names_are_listed),
         cmocka_unit_test(what_a_node_says_of_itself_is_registered),
+        cmocka_unit_test(the_end_of_epmd_comes_as_a_message),
+        cmocka_unit_test(threads_ask_at_once),
         cmocka_unit_test(wrong_answers_say_what_is_wrong_and_leave_nothing),
         cmocka_unit_test(an_epmd_that_is_not_there_is_told_with_its_address),
         cmocka_unit_test(silence_ends_with_the_timeout_and_not_before),
