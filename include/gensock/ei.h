@@ -14,8 +14,9 @@
  * gs_ei_connect, gs_ei_listen (or ei_xconnect_host_port and ei_xlisten).
  *
  * The descriptor is real, keeps its number, and is readable, for select and the like, when something can be read or accepted, bytes
- * that a layer has decrypted already included. Over tcp, unix and tailnet it is the connection's own socket, but non-blocking: leave
- * that so. Over others it is only to wait for reading on. Close it by ei_close_connection alone: any thread; who waits on it wakes.
+ * that a layer has decrypted already included. A connection over tcp, unix or tailnet shows its own socket, in blocking mode, as ei's
+ * are; all others, and listeners, something to wait for reading on. Close it by ei_close_connection alone: any thread; who waits on
+ * it wakes.
  *
  * Threads: every call, any thread. On one descriptor one thread reads, several may write.
  */

@@ -202,15 +202,25 @@ static int add_mailbox(struct gsi_ei_box *b, gs_stream s)
     return fd < 0 ? fd : add(b, fd);
 }
 
+/* The number becomes another descriptor of the socket; ei's sockets are blocking ones, and gensock does not mind. */
+static int show_socket(struct gsi_ei_box *b, int fd)
+{
+    if (gsi_ei_sys.dup3(fd, b->fd, O_CLOEXEC) < 0)
+        return -errno;
+    int flags = gsi_ei_sys.fcntl(b->fd, F_GETFL);
+    return flags < 0 || gsi_ei_sys.fcntl(b->fd, F_SETFL, flags & ~O_NONBLOCK) < 0 ? -errno : 0;
+}
+
 int gsi_ei_box_settle(struct gsi_ei_box *b, gs_stream s, gs_mailbox mailbox, enum gsi_ei_role role)
 {
     gs_stream_info_t info;
     int e = gs_stream_info(s, &info);
     b->mailbox = mailbox;
-    b->way = e < 0 || is_plain(&info) ? GSI_EI_PLAIN : info.fd >= 0 ? GSI_EI_BESIDE : GSI_EI_MAIL;
-    if (e == 0 && b->way == GSI_EI_PLAIN)
-        e = gsi_ei_sys.dup3(info.fd, b->fd, O_CLOEXEC) < 0 ? -errno : 0;
-    else if (e == 0)
+    bool plain = e < 0 || (is_plain(&info) && role == GSI_EI_CONNECTION); /* a blocking listener would make accept wait */
+    b->way = plain ? GSI_EI_PLAIN : info.fd >= 0 ? GSI_EI_BESIDE : GSI_EI_MAIL;
+    if (e == 0 && plain)
+        e = show_socket(b, info.fd);
+    if (e == 0 && !plain)
         e = add_bell(b);
     if (e == 0 && b->way == GSI_EI_BESIDE)
         e = add(b, info.fd);

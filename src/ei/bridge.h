@@ -38,7 +38,7 @@ GS_MUST_USE int gsi_ei_options_after_handshake(gs_stream s, const gs_opt *of_set
  * was one, is told apart at once. Boxes lie in memory that is never given back, at the place of their descriptor.
  *
  * The descriptor exists from the socket callback on and keeps its number. What shows there:
- *   PLAIN   the stream is a kernel socket and nothing else: another descriptor of it
+ *   PLAIN   a connection that is a kernel socket and nothing else: another descriptor of it, in blocking mode as ei has them
  *   BESIDE  an epoll set with the stream's own descriptor in it and the bell, an eventfd that rings while something waits above
  *   MAIL    the stream has no descriptor: an epoll set with the descriptor of a mailbox that owns it, and the bell
  *

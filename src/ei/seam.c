@@ -1,6 +1,7 @@
 /* seam.c: the kernel and malloc as they are (seam.h). */
 #include "ei/seam.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@ struct gsi_ei_sys gsi_ei_sys = {
     .eventfd = open_eventfd,
     .dup3 = dup3,
     .close = close,
+    .fcntl = fcntl,
     .read = read,
     .write = write,
 };

@@ -14,6 +14,7 @@ struct gsi_ei_sys {
     int (*eventfd)(unsigned count, int flags);
     int (*dup3)(int from, int to, int flags);
     int (*close)(int fd);
+    int (*fcntl)(int fd, int command, ...);
     ssize_t (*read)(int fd, void *p, size_t n);
     ssize_t (*write)(int fd, const void *p, size_t n);
 };

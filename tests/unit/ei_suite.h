@@ -2,6 +2,8 @@
 #ifndef TEST_EI_SUITE_H
 #define TEST_EI_SUITE_H
 
+#include <fcntl.h>
+
 #include "ei_world.h"
 
 /* ---- the facts ---- */
@@ -279,6 +281,8 @@ static void the_stream_and_the_addresses_are_told(void **state)
         assert_int_equal(table()->accept_handshake_complete(w.server), 0);
         int fds[] = {fd_of(w.client), fd_of(w.server), fd_of(w.listener)};
         assert_true(fds[0] != fds[1] && fds[1] != fds[2] && fds[0] != fds[2]);
+        for (size_t i = 0; i < 3; i++)
+            assert_int_equal(fcntl(fds[i], F_GETFL) & O_NONBLOCK, 0);
         struct sockaddr_storage peer;
         socklen_t n = sizeof peer;
         assert_int_equal(getpeername(fds[0], (struct sockaddr *)&peer, &n) == 0, w.row->plain);
