@@ -223,6 +223,39 @@ static void no_bytes_hide_above_the_descriptor(void **state)
     }
 }
 
+static void *no_memory(size_t n)
+{
+    (void)n;
+    return NULL;
+}
+
+/* Where a mailbox brings the bytes there is no second try: the connection ends, and says why. */
+static void a_lack_of_memory_hides_no_bytes(void **state)
+{
+    (void)state;
+    EACH_WORLD(w)
+    {
+        char got[10] = "";
+        ssize_t len = 2;
+        write_all(w.client, "0123456789", 10);
+        assert_true(readable(w.server, LONG_WAIT));
+        gsi_ei_sys.malloc = no_memory;
+        int e = table()->read(w.server, got, &len, LONG_WAIT);
+        gsi_ei_sys.malloc = malloc;
+        assert_true(readable(w.server, 0));
+        if (e) {
+            len = 2;
+            assert_int_equal(e, ENOMEM);
+            assert_int_equal(table()->read(w.server, got, &len, LONG_WAIT), ENOMEM);
+            continue;
+        }
+        assert_int_equal(len, 2);
+        read_all(w.server, got, 8);
+        assert_memory_equal(got, "23456789", 8);
+        assert_false(readable(w.server, 0));
+    }
+}
+
 static void a_listener_is_readable_when_and_only_when_a_connection_waits(void **state)
 {
     (void)state;
@@ -462,6 +495,7 @@ static int run_suite(const struct row *rows, size_t n)
         cmocka_unit_test(writing_to_a_peer_that_is_gone_fails),
         cmocka_unit_test(the_descriptor_is_readable_when_and_only_when_bytes_wait),
         cmocka_unit_test(no_bytes_hide_above_the_descriptor),
+        cmocka_unit_test(a_lack_of_memory_hides_no_bytes),
         cmocka_unit_test(a_listener_is_readable_when_and_only_when_a_connection_waits),
         cmocka_unit_test(the_stream_and_the_addresses_are_told),
         cmocka_unit_test(close_wakes_who_reads),

@@ -8,11 +8,13 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/select.h>
 #include <unistd.h>
 
 #include "census.h"
+#include "ei/seam.h"
 #include "support.h"
 
 enum { LONG_WAIT = 5000 };
