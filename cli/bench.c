@@ -200,6 +200,8 @@ static void print_result(const struct bench *b)
     puts(b->a.json ? "}}" : "");
 }
 
+static void close_all(void *arg) { gs_mailbox_free(*(gs_mailbox *)arg); }
+
 static int run(struct bench *b)
 {
     b->c = calloc((size_t)b->connections, sizeof *b->c);
@@ -214,10 +216,12 @@ static int run(struct bench *b)
     if (e < 0)
         return cli_fail(&b->a, "starting", e);
     int code = cli_prepare(&b->a, b->a.arg[0]);
+    cli_signals_at_death(close_all, &b->mb);
     if (code == CLI_OK)
         code = open_all(b);
     if (code == CLI_OK)
         code = load(b);
+    cli_signals_at_death(NULL, NULL);
     if (code == CLI_OK && b->messages == 0)
         code = cli_say(&b->a, CLI_TIMEOUT, "nothing came back in %ld s", b->seconds);
     if (code == CLI_OK)

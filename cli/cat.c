@@ -298,6 +298,8 @@ static int loop(struct cat *c)
     return e < 0 ? cli_fail(&c->a, "sending", e) : CLI_OK;
 }
 
+static void close_stream(void *arg) { gs_stream_close(*(gs_stream *)arg); }
+
 static const char usage[] =
     "ADDRESS [--listen] [--hex] [-v] [--timeout MS] [--json] [--OPTION VALUE …]\n"
     "Standard input goes to the peer, what the peer sends to standard output. The end of standard input closes the stream for\n"
@@ -347,8 +349,11 @@ int cli_cat(int argc, char **argv)
     code = cli_open(&c.a, c.a.arg[0], c.listen, c.mb, &c.s);
     if (code == CLI_OK && c.verbose && !cli_tailnet_tell(&c.a, "connected", c.s))
         cli_tls_tell(&c.a, c.s);
-    if (code == CLI_OK)
+    if (code == CLI_OK) {
+        cli_signals_at_death(close_stream, &c.s);
         code = loop(&c);
+        cli_signals_at_death(NULL, NULL);
+    }
     code = cli_finish_stdout(&c.a, code);
     gs_mailbox_free(c.mb);
     free(c.in);

@@ -108,7 +108,7 @@ int cli_args_fini(struct cli_args *a, int code);
 
 /* One line on stderr: `gensock COMMAND: what: text (atom): detail`. Answers the exit code that stands for the error. */
 int cli_fail(const struct cli_args *a, const char *what, int error);
-/* The same with words of our own and an exit code. */
+/* The same with words of our own and an exit code. Says nothing when a signal has come: what fails then fails of it. */
 __attribute__((format(printf, 3, 4))) int cli_say(const struct cli_args *a, int exit_code, const char *format, ...);
 /* The exit code of an error of the library. */
 int cli_exit_of(int error);
@@ -172,14 +172,23 @@ const char *cli_tailnet_cure(int error);
 
 /* ---- signals.c: SIGINT and SIGTERM ------------------------------------------------------------------------------------- */
 
+/* Before a node starts, as its threads inherit what is blocked: from now on SIGINT, SIGTERM and SIGHUP leave the tailnet before
+ * they end the process. 0; -errno. leave_alone: the caller takes signals itself, and there is no guard. */
+int cli_signals_guard(void);
+void cli_signals_leave_alone(void);
+/* What the guard does first of all, in its thread: closing streams, so that nothing more is sent. NULL: nothing, and what was
+ * asked for is not running any more. */
+void cli_signals_at_death(void (*at_death)(void *arg), void *arg);
 /* From now on SIGINT and SIGTERM wait, until release, or until start. */
 void cli_signals_hold(void);
 void cli_signals_release(void);
 /* After hold: the first of them calls on(arg), once, in a thread of its own. 0; -errno: released. */
 int cli_signals_start(void (*on)(void *arg), void *arg);
-/* Back to normal. Answers the signal that came, or 0. */
+/* Signals end the process again. Answers the signal that came, or 0. */
 int cli_signals_stop(void);
-/* Ends the process as that signal would have. */
+/* Whether one came since start. Does not answer where another thread is about to end the process. */
+bool cli_signals_came(void);
+/* Leaves the tailnet and ends the process as that signal would have; another signal meanwhile does so at once. */
 _Noreturn void cli_die_of(int signal_number);
 
 /* ---- progress.c ---------------------------------------------------------------------------------------------------------- */

@@ -118,6 +118,7 @@ static int start(const struct cli_args *a, char *const *argv, pid_t *pid)
 static int run(struct cli_args *a, char *const *argv)
 {
     pid_t pid;
+    cli_signals_leave_alone();
     int e = watch_signals();
     int code = e < 0 ? cli_fail(a, "starting", e) : cli_join_alone(a, GS_NO_MAILBOX);
     if (code == CLI_OK)

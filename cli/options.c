@@ -53,6 +53,7 @@ const gs_opt *cli_opt(const struct cli_args *a, int name)
 
 int cli_args_fini(struct cli_args *a, int code)
 {
+    (void)cli_signals_came();
     cli_tailnet_leave();
     while (a->n_opts > a->n_defaults)
         gs_opt_clear(&a->opts[--a->n_opts]);

@@ -80,6 +80,8 @@ int cli_say(const struct cli_args *a, int exit_code, const char *format, ...)
 {
     char text[LINE_MOST];
     va_list args;
+    if (cli_signals_came())
+        return exit_code;
     va_start(args, format);
     int n = vsnprintf(text, sizeof text, format, args);
     va_end(args);

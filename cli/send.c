@@ -125,6 +125,8 @@ static int transfer(struct sending *t)
     return cli_finish_stdout(&t->a, code);
 }
 
+static void close_stream(void *arg) { gs_stream_close(*(gs_stream *)arg); }
+
 static const char usage[] =
     "FILE ADDRESS [--listen] [--timeout MS] [--json] [--OPTION VALUE …]\n"
     "Sends FILE (- is standard input) to a `gensock recv` at ADDRESS, and checks by SHA-256 that it arrived.\n"
@@ -145,7 +147,9 @@ int cli_send(int argc, char **argv)
     if (code == CLI_OK)
         code = cli_open(&t.a, t.a.arg[1], t.listen, GS_NO_MAILBOX, &t.s);
     if (code == CLI_OK) {
+        cli_signals_at_death(close_stream, &t.s);
         code = transfer(&t);
+        cli_signals_at_death(NULL, NULL);
         gs_stream_close(t.s);
     }
     if (t.fd >= 0)

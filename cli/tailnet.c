@@ -3,6 +3,7 @@
  * Whoever must log in is told so on stderr, and waited for; a control server that does not answer is waited for a minute. */
 #include <errno.h>
 #include <gensock/tls.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@ enum { JOIN_MS = 60 * 1000, LEAVE_MS = 3000 };
 
 static gs_tailnet node;
 static bool is_there;
+static pthread_mutex_t coming_or_going = PTHREAD_MUTEX_INITIALIZER; /* held by who starts or stops it: a signal may come meanwhile */
 
 gs_tailnet cli_node(void) { return node; }
 
@@ -79,11 +81,15 @@ int cli_join_failed(const struct cli_args *a, int error, const char *detail)
 static int start(const struct cli_args *a, gs_mailbox events)
 {
     gs_tailnet_config config;
-    int code = cli_settings_read(a, &config);
+    int code = cli_settings_read(a, &config), e = code == CLI_OK ? cli_signals_guard() : 0;
+    if (e < 0)
+        code = cli_fail(a, "starting", e);
     if (code == CLI_OK) {
         config.events = events;
-        int e = gs_tailnet_start(&node, &config);
+        pthread_mutex_lock(&coming_or_going);
+        e = gs_tailnet_start(&node, &config);
         is_there = e == 0;
+        pthread_mutex_unlock(&coming_or_going);
         if (e < 0)
             code = cli_join_failed(a, e, gs_error_detail(e));
     }
@@ -153,9 +159,11 @@ int cli_tailnet_prepare(struct cli_args *a, const char *address)
 
 void cli_tailnet_leave(void)
 {
+    pthread_mutex_lock(&coming_or_going);
     if (is_there)
         gs_tailnet_stop(node, LEAVE_MS);
     is_there = false;
+    pthread_mutex_unlock(&coming_or_going);
 }
 
 /* ---- telling ---- */
