@@ -9,7 +9,7 @@
 
 #include "cli.h"
 
-enum { TAG_STOP = 1, LOOK_MS = 300, KEY_MAX = 1024, LINE_MAX_ = 16 * 1024, TOLD_MAX = 10000 };
+enum { TAG_STOP = 1, LOOK_MS = 100, KEY_MAX = 1024, LINE_MAX_ = 16 * 1024, TOLD_MAX = 10000 };
 
 struct lab {
     struct cli_args a;
@@ -22,8 +22,8 @@ struct lab {
     char key[KEY_MAX + 1];
     char line[LINE_MAX_];
     size_t n; /* of line */
-    bool online[TOLD_MAX];
-    int told;
+    gs_lab_node_info told[TOLD_MAX];
+    int n_told;
 };
 
 /* ---- starting ---- */
@@ -111,17 +111,38 @@ static void put_node(const struct lab *l, const gs_lab_node_info *n, const char 
            n->ephemeral ? "true" : "false", n->authorized ? "true" : "false", n->expired ? "true" : "false");
 }
 
-/* One that is removed leaves the list, so those behind it are told again. */
+static void put_gone(const struct lab *l, const gs_lab_node_info *was)
+{
+    if (l->a.json) {
+        printf("{\"event\":\"gone\",\"id\":%lld,\"name\":", (long long)was->id);
+        cli_json_text(stdout, was->name, strlen(was->name));
+        puts("}");
+    } else {
+        printf("gone %s\n", was->name);
+    }
+}
+
+/* The lab's list is in the order of joining, by rising ids: who is missing is seen when the next one is reached. */
 static void look(struct lab *l)
 {
-    gs_lab_node_info n;
-    int i = 0;
-    for (; i < TOLD_MAX && gs_lab_node(l->lab, i, &n) == 0; i++) {
-        if (i >= l->told || l->online[i] != n.online)
-            put_node(l, &n, n.online ? "online" : "offline");
-        l->online[i] = n.online;
+    static gs_lab_node_info now[TOLD_MAX];
+    int n = 0, was = 0;
+    while (n < TOLD_MAX && gs_lab_node(l->lab, n, &now[n]) == 0)
+        n++;
+    if (n < TOLD_MAX && gs_lab_nodes(l->lab) != n)
+        return; /* it changed meanwhile */
+    for (int i = 0; i < n; i++) {
+        for (; was < l->n_told && l->told[was].id < now[i].id; was++)
+            put_gone(l, &l->told[was]);
+        bool known = was < l->n_told && l->told[was].id == now[i].id;
+        if (now[i].online != (known && l->told[was].online))
+            put_node(l, &now[i], now[i].online ? "online" : "offline");
+        was += known;
     }
-    l->told = i;
+    for (; was < l->n_told; was++)
+        put_gone(l, &l->told[was]);
+    memcpy(l->told, now, (size_t)n * sizeof *now);
+    l->n_told = n;
 }
 
 /* ---- commands ---- */
@@ -272,7 +293,8 @@ static const char usage[] =
     "[--dir DIR] [--port N] [--address IP] [--auth-key-file FILE] [--filter JSON] [--approve] [--commands] [--json]\n"
     "Runs a private tailnet on this machine until SIGINT or SIGTERM: a control server, a relay, STUN. Prints what nodes need,\n"
     "as lines for the environment, and then the nodes that come and go.\n"
-    "  --dir DIR             keys and ca.pem, kept from one start to the next; else a folder in /tmp that is removed at the end\n"
+    "  --dir DIR             the lab's keys and ca.pem, kept from one start to the next (nodes are not: they join again);\n"
+    "                        else a folder in /tmp that is removed at the end\n"
     "  --port N              of the control server; any\n"
     "  --address IP          where to listen; 127.0.0.1\n"
     "  --auth-key-file FILE  the key that lets nodes in; without it any key does\n"

@@ -30,7 +30,7 @@ static const struct setting {
                   "one a person logs in by a URL"},
     [TAGS] = {"tags", "GENSOCK_TAGS", TEXT, "LIST", "tags to ask for: tag:server,tag:db"},
     [UDP_PORT] = {"udp-port", "GENSOCK_UDP_PORT", PORT_NUMBER, "N", "of the node, towards its peers; any"},
-    [RELAY_ONLY] = {"relay-only", "GENSOCK_RELAY_ONLY", BOOL, "", "no direct paths, and no ping, which looks for one"},
+    [RELAY_ONLY] = {"relay-only", "GENSOCK_RELAY_ONLY", BOOL, "", "no direct paths: all goes by relays"},
     [SHIELDS_UP] = {"shields-up", "GENSOCK_SHIELDS_UP", BOOL, "", "nothing comes in but answers"},
     [PLAIN_CONTROL] = {"plain-control", "GENSOCK_PLAIN_CONTROL", BOOL, "",
                        "allow an http:// control server that is not on loopback"},

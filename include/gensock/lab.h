@@ -9,7 +9,7 @@
  *
  * Enough for any number of nodes, of this library or Tailscale's, to meet: a control server (http://, as on loopback a node takes
  * it), a DERP relay over TLS, whose certificate a CA of the lab's own signs, and a STUN responder. It is for tests and for trying
- * things out: what it knows of nodes is gone when it stops, but for its keys.
+ * things out: what it knows of nodes is gone when it stops, but for its own keys: they have to join again.
  *
  * A lab has one thread, "gs-lab". In the directory: ca.pem, relay.pem and relay.key, which a later start at the same
  * address uses again; and state, which holds the keys of control and relay for the next start, and is locked while the lab runs.

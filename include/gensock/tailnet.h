@@ -52,7 +52,7 @@ typedef struct {
     bool ephemeral;            /* the network forgets the node when it goes; keeps no state */
     bool plain_control;        /* allow http:// to a control server that is not on loopback: its first key could be forged */
     bool shields_up;           /* nothing comes in but answers */
-    bool relay_only;           /* no direct paths */
+    bool relay_only;           /* no direct paths: all goes by relays */
     uint16_t port;             /* of UDP; 0: any */
     const char *const *tags;   /* to ask for, "tag:server" */
     size_t n_tags;
@@ -64,7 +64,7 @@ typedef enum {
     GS_TAILNET_LOGIN_URL,   /* the URL that a person must open */
     GS_TAILNET_KEY_EXPIRY,  /* the node's key will run out within a day: when, RFC 3339; or "expired" */
     GS_TAILNET_PEER,        /* a peer came, went, or changed: "+name", "-name", "=name" */
-    GS_TAILNET_PATH,        /* "name relay 1", "name direct 192.0.2.1:41641", "name none" */
+    GS_TAILNET_PATH,        /* "name relay nyc", "name direct 192.0.2.1:41641", "name none" */
     GS_TAILNET_HEALTH,      /* a warning of the control server, of a relay or of the node itself, for people */
 } gs_tailnet_event;
 
@@ -153,8 +153,8 @@ typedef struct {
     gs_addr endpoint;  /* direct */
     char relay[32];    /* the region's code */
 } gs_tailnet_pong;
-/* Asks a peer (a name or an address) for a sign of life, below its IP stack. 0; GS_ENXDOMAIN; GS_ETIMEOUT; -EHOSTUNREACH: it does
- * not speak disco; GS_EABORTED. */
+/* Asks a peer (a name or an address) for a sign of life, below its IP stack. 0; GS_ENXDOMAIN; GS_ETIMEOUT; -EHOSTUNREACH: it
+ * cannot be asked, the detail says why: it is this node, does not speak disco, or no way to it is known; GS_EABORTED. */
 GS_API GS_MUST_USE int gs_tailnet_ping(gs_tailnet n, const char *peer, int timeout_ms, gs_tailnet_pong *out);
 
 /* ---- sockets ---- */

@@ -202,10 +202,9 @@ struct us {
     struct path *a;
 };
 
-static struct us us(void)
+static struct us us_with(struct paths_config config)
 {
     struct us u;
-    struct paths_config config = {0};
     memcpy(config.disco_private, private_b, KEY_LEN);
     memcpy(config.node_public, node_b, KEY_LEN);
     u.paths = gsi_paths_new(&config);
@@ -216,6 +215,8 @@ static struct us us(void)
     assert_ok(gsi_path_set(u.paths, &peer, 1 * SEC, &u.a));
     return u;
 }
+
+static struct us us(void) { return us_with((struct paths_config){0}); }
 
 static size_t from_a(uint8_t out[DISCO_PACKET_MAX], struct disco_message m)
 {
@@ -486,6 +487,43 @@ static void a_thousand_peers_are_each_found(void **state)
     gsi_paths_free(u.paths);
 }
 
+static void without_direct_paths_only_the_relay_is_pinged_and_answered(void **state)
+{
+    (void)state;
+    struct us u = us_with((struct paths_config){.relay_only = true});
+    struct endpoint at = endpoint_of("203.0.113.9:1000");
+    struct path_peer peer = {.home = REGION, .endpoints = &at, .n = 1};
+    struct disco_packet out;
+    struct path_info info;
+    struct route r;
+    uint8_t in[DISCO_PACKET_MAX];
+    memcpy(peer.node, node_a, KEY_LEN);
+    memcpy(peer.disco, public_a, KEY_LEN);
+    assert_ok(gsi_path_set(u.paths, &peer, 1 * SEC, &u.a));
+    gsi_paths_endpoints(u.paths, &at, 1, 1 * SEC);
+    for (uint64_t s = 2; s < 60; s++) {
+        r = gsi_path_send(u.paths, u.a, s * SEC);
+        assert_true(r.relay && !r.udp);
+        gsi_paths_tick(u.paths, s * SEC);
+        assert_int_equal(take(&u, &out), 0);
+    }
+    gsi_paths_feed(u.paths, in, a_ping(in), &at, 60 * SEC);
+    gsi_paths_feed_relay(u.paths, in, from_a(in, (struct disco_message){.type = DISCO_CALL_ME_MAYBE, .n = 1, .endpoints = {at}}),
+                         REGION, node_a, 60 * SEC);
+    gsi_paths_tick(u.paths, 60 * SEC);
+    assert_int_equal(take(&u, &out), 0);
+    gsi_paths_feed_relay(u.paths, in, a_ping(in), REGION, node_a, 61 * SEC);
+    assert_int_equal(take(&u, &out), 1);
+    assert_true(out.relay && out.region == REGION);
+    assert_true(gsi_path_ping(u.paths, u.a, 62 * SEC));
+    assert_int_equal(take(&u, &out), 1);
+    assert_true(out.relay && out.region == REGION);
+    gsi_path_info(u.a, &info);
+    assert_int_equal(info.kind, PATH_RELAY);
+    assert_int_equal(info.candidates, 0);
+    gsi_paths_free(u.paths);
+}
+
 /* A whole little life; answers what gsi_path_set did, or -ENOMEM when there was nothing at all. */
 static int life(void)
 {
@@ -558,6 +596,7 @@ int main(void)
         cmocka_unit_test(two_nodes_of_one_disco_key_are_told_apart),
         cmocka_unit_test(wrong_peers_are_refused_and_removal_forgets_all),
         cmocka_unit_test(a_thousand_peers_are_each_found),
+        cmocka_unit_test(without_direct_paths_only_the_relay_is_pinged_and_answered),
         cmocka_unit_test(each_failing_allocation_is_survived),
     };
     return cmocka_run_group_tests(tests, init, NULL);

@@ -309,6 +309,8 @@ static void a_path_becomes_direct_and_ping_tells_it(void **state)
     assert_true(pong.rtt_ns > 0);
     assert_true(pong.path == GS_PATH_DIRECT || pong.path == GS_PATH_RELAY);
     assert_code(gs_tailnet_ping(a, "nowhere", WAIT, &pong), GS_ENXDOMAIN);
+    assert_code(gs_tailnet_ping(a, "alpha", WAIT, &pong), -EHOSTUNREACH);
+    assert_string_equal(gs_error_detail(-EHOSTUNREACH), "alpha is this node itself");
     close_all(l, pair);
 }
 
@@ -334,6 +336,12 @@ static void by_the_relay_alone_all_works_too(void **state)
     }
     assert_memory_equal(bytes, got, sizeof bytes);
     assert_int_equal(world_member(a, "relayed").path, GS_PATH_RELAY);
+    gs_tailnet_pong pong;
+    assert_ok(gs_tailnet_ping(r, "alpha", WAIT, &pong));
+    assert_int_equal(pong.path, GS_PATH_RELAY);
+    assert_string_equal(pong.relay, "lab");
+    assert_ok(gs_tailnet_ping(a, "relayed", WAIT, &pong));
+    assert_int_equal(pong.path, GS_PATH_RELAY);
     assert_ok(gs_lab_restart(world.lab, GS_LAB_RELAY));
     world_says(pair[0], pair[1], "over the new relay");
     close_all(l, pair);

@@ -5,7 +5,7 @@ bool gsi_candidate_is_usable(const struct paths *p, const struct endpoint *e, bo
 {
     static const uint8_t any_v4[4], broadcast[4] = {255, 255, 255, 255};
     struct ip any = gsi_ip_of_v4(any_v4), all = gsi_ip_of_v4(broadcast);
-    if (!e->port || gsi_ip_is_none(&e->ip) || gsi_ip_equal(&e->ip, &any))
+    if (p->relay_only || !e->port || gsi_ip_is_none(&e->ip) || gsi_ip_equal(&e->ip, &any))
         return false;
     if (gsi_ip_equal(&e->ip, &all) || gsi_ip_is_multicast(&e->ip))
         return false;

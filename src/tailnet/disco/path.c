@@ -99,7 +99,7 @@ static bool may_call(const struct paths *p) { return p->own_ns && p->now - p->ow
  * was pinged when: after a call of the peer's own, our pings are out but it may not know all our endpoints. */
 static void call(struct paths *p, struct path *path)
 {
-    if (!gsi_path_region(path) || !gsi_path_shared(p, path) || queue_has(&path->waiting))
+    if (p->relay_only || !gsi_path_region(path) || !gsi_path_shared(p, path) || queue_has(&path->waiting))
         return;
     if (path->called_ns && p->now - path->called_ns < MS(CALL_INTERVAL_MS))
         return;
@@ -152,12 +152,13 @@ struct route gsi_path_send(struct paths *p, struct path *path, uint64_t now_ns)
 {
     gsi_paths_now(p, now_ns);
     path->sent_ns = p->now;
-    if (!queue_has(&path->beating) && path->has_disco) {
+    bool looks = path->has_disco && !p->relay_only;
+    if (!queue_has(&path->beating) && looks) {
         path->beat_ns = p->now + MS(HEARTBEAT_MS);
         queue_put(&p->beating, &path->beating);
     }
     bool trusted = path->has_best && queue_has(&path->trusted) && p->now < path->trust_ns;
-    if (!trusted && path->has_disco) {
+    if (!trusted && looks) {
         if (p->now >= path->next_ping_ns)
             gsi_path_ping_candidates(p, path);
         call(p, path);

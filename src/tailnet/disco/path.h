@@ -88,7 +88,7 @@ struct order {
 
 struct paths {
     uint8_t private[KEY_LEN], public[KEY_LEN], node[KEY_LEN];
-    bool loopback;
+    bool loopback, relay_only;
     uint32_t peers_max;
     uint64_t now; /* never goes back, never 0 */
 

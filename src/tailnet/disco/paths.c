@@ -14,6 +14,7 @@ struct paths *gsi_paths_new(const struct paths_config *c)
     memcpy(p->node, c->node_public, KEY_LEN);
     gsi_x25519_public(p->public, p->private);
     p->loopback = c->loopback;
+    p->relay_only = c->relay_only;
     p->peers_max = c->peers_max ? c->peers_max : PEERS_MAX;
     p->now = 1;
     gsi_table_init(&p->nodes);

@@ -38,6 +38,7 @@ struct paths_config {
     uint8_t node_public[KEY_LEN];
     uint32_t peers_max; /* 0: 100,000 */
     bool loopback; /* peers on this host are reached over lo: laboratories and tests. Else 127/8 and ::1 of others are ignored */
+    bool relay_only; /* no direct path is looked for, none is offered: only pings by the relay are sent and answered */
 };
 
 /* NULL: no memory. */

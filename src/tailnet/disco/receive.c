@@ -65,7 +65,7 @@ static void ping_back(struct paths *p, struct path *path, struct candidate *c)
 static void got_ping(struct paths *p, const struct disco_message *m, const uint8_t disco[KEY_LEN], const struct source *from)
 {
     struct path *path = who_pings(p, m, disco, from);
-    if (!path) {
+    if (!path || (from->udp && p->relay_only)) {
         p->stats.stray++;
         return;
     }

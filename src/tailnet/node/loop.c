@@ -198,7 +198,7 @@ static void take_paths_event(struct node *n, const struct paths_event *e, uint64
         if (e->info.kind == PATH_DIRECT)
             gsi_node_event(n, GS_TAILNET_PATH, "%s direct %s", gsi_member_name(n, p), gsi_endpoint_text(&e->info.at, at));
         else if (e->info.kind == PATH_RELAY)
-            gsi_node_event(n, GS_TAILNET_PATH, "%s relay %u", gsi_member_name(n, p), e->info.region);
+            gsi_node_event(n, GS_TAILNET_PATH, "%s relay %s", gsi_member_name(n, p), gsi_node_region_code(n, e->info.region));
         else
             gsi_node_event(n, GS_TAILNET_PATH, "%s none", gsi_member_name(n, p));
         break;

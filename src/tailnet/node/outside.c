@@ -213,8 +213,7 @@ static bool make_list(struct node *n, uint64_t now)
     for (size_t i = 0; i < count; i++)
         ends[i] = list[i].at;
     n->stirred = true;
-    if (!n->config.relay_only)
-        gsi_paths_endpoints(n->paths, ends, count, now);
+    gsi_paths_endpoints(n->paths, ends, count, now);
     bool other = count != o->own_n;
     for (size_t i = 0; i < count && !other; i++)
         other = !gsi_endpoint_equal(&list[i].at, &o->own[i].at) || list[i].type != o->own[i].type;

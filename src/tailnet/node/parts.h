@@ -149,6 +149,7 @@ struct probe { /* GET /derp/latency-check, where UDP is blocked */
 struct relays {
     struct derp_policy *policy;
     char trouble[DETAIL_MAX]; /* with the home relay; "": none */
+    char told[DETAIL_MAX];    /* by an event, why one was lost; "": one has come since */
     struct relay_link link[RELAYS_MAX];
     struct probe probe[RELAYS_MAX];
 };
@@ -404,6 +405,8 @@ void gsi_node_free(struct node *n);
 /* Ends pings that wait for this peer: it leaves. */
 void gsi_pings_end(struct node *n, const struct peer *p, int why);
 void gsi_pings_pong(struct node *n, const struct paths_event *e);
+/* "nyc"; "" when the map has no such region, or no code for it. Valid until the map changes. */
+const char *gsi_node_region_code(const struct node *n, uint32_t region);
 extern command_run gsi_run_logout;
 
 /* Told to status and to who waits in up. */

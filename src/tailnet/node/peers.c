@@ -124,11 +124,9 @@ static void addresses_gone(struct node *n, const struct map_node *m)
 
 static int set_path(struct node *n, struct peer *p, const struct map_node *m, uint64_t now)
 {
-    struct path_peer to = {
-        .home = m->home_derp, .endpoints = m->endpoints, .n = n->config.relay_only ? 0 : m->endpoints_n, .user = p};
+    struct path_peer to = {.home = m->home_derp, .endpoints = m->endpoints, .n = m->endpoints_n, .user = p};
     memcpy(to.node, m->key, KEY_LEN);
-    if (!n->config.relay_only)
-        memcpy(to.disco, m->disco, KEY_LEN);
+    memcpy(to.disco, m->disco, KEY_LEN);
     p->home = m->home_derp;
     n->stirred = true;
     return gsi_path_set(n->paths, &to, now, &p->plane.path);

@@ -78,7 +78,11 @@ static void lost(struct node *n, struct relay_link *l, const char *why, uint64_t
 {
     uint64_t attempt = l->attempt;
     bool home = l->preferred;
-    gsi_node_event(n, GS_TAILNET_HEALTH, "relay %u (%s): %s", l->region, l->host, why);
+    char text[DETAIL_MAX];
+    snprintf(text, sizeof text, "relay %u (%.200s): %.80s", l->region, l->host, why);
+    if (strcmp(text, n->relays.told) != 0) /* once, not with each try */
+        gsi_node_event(n, GS_TAILNET_HEALTH, "%s", text);
+    memcpy(n->relays.told, text, sizeof text);
     if (home)
         snprintf(n->relays.trouble, sizeof n->relays.trouble, "the home relay, region %u (%.200s): %.80s", l->region, l->host,
                  why);
@@ -250,6 +254,7 @@ void gsi_relays_send(struct node *n, uint32_t region, const uint8_t key[KEY_LEN]
 static void connected(struct node *n, struct relay_link *l, uint64_t now)
 {
     l->connected = true;
+    n->relays.told[0] = 0;
     if (l->preferred)
         n->relays.trouble[0] = 0;
     gsi_derp_policy_connected(n->relays.policy, l->attempt, now);

@@ -212,7 +212,7 @@ int gsi_node_make_plane(struct node *n)
 {
     int e;
     struct wg_config wg = {.find = find_peer, .arg = n, .routes = n->routes, .mtu = NAMESPACE_MTU};
-    struct paths_config paths = {.loopback = is_loopback(n->config.url.host)};
+    struct paths_config paths = {.loopback = is_loopback(n->config.url.host), .relay_only = n->config.relay_only};
     gsi_x25519_public(n->node_public, n->keys.node);
     memcpy(wg.private_key, n->keys.node, KEY_LEN);
     memcpy(paths.disco_private, n->disco_private, KEY_LEN);

@@ -166,9 +166,10 @@ struct ping {
     const char *name;
     const struct peer *peer; /* under lock */
     gs_tailnet_pong *out;
+    const char *why; /* of -EHOSTUNREACH */
 };
 
-static const char *region_code(const struct node *n, uint32_t region)
+const char *gsi_node_region_code(const struct node *n, uint32_t region)
 {
     const struct map_derp_region *r = gsi_netmap_region(n->map, (int32_t)region);
     return r && r->code ? r->code : "";
@@ -177,7 +178,24 @@ static const char *region_code(const struct node *n, uint32_t region)
 static const struct map_node *named(struct node *n, const char *name)
 {
     struct ip ip;
-    return gsi_node_resolve(n, name, strlen(name), &ip, 1) > 0 ? gsi_netmap_by_address(n->map, &ip) : NULL;
+    return gsi_node_resolve(n, name, strlen(name), &ip, 1) > 0 ? gsi_netmap_node_at(n->map, &ip) : NULL;
+}
+
+static const char *why_no_ping(const struct node *n, const struct map_node *m, const struct peer *peer)
+{
+    if (m == gsi_netmap_self(n->map))
+        return "is this node itself";
+    switch (gsi_netmap_use(n->map, m, gsi_node_wall_s())) {
+    case MAP_EXPIRED: return "cannot be asked: its key has expired";
+    case MAP_LOCKED: return "cannot be asked: Tailnet Lock is on, which gensock cannot verify";
+    case MAP_MASQUERADED: return "knows this node by another address, which gensock does not support";
+    default: break;
+    }
+    if (gsi_is_zero(m->disco, KEY_LEN))
+        return "does not speak disco";
+    return !m->home_derp && !m->endpoints_n ? "cannot be asked: it is at no relay and has told no address of its own"
+           : peer                           ? "is asked too often"
+                                            : "is not ready yet";
 }
 
 static void run_ping(struct node *n, struct command *c, uint64_t now)
@@ -190,6 +208,8 @@ static void run_ping(struct node *n, struct command *c, uint64_t now)
     pthread_mutex_unlock(&n->lock);
     n->stirred = true;
     int e = !m ? GS_ENXDOMAIN : peer && gsi_path_ping(n->paths, peer->plane.path, now) ? 0 : -EHOSTUNREACH;
+    if (e == -EHOSTUNREACH)
+        p->why = why_no_ping(n, m, peer);
     if (e < 0) {
         pthread_mutex_lock(&n->lock);
         gsi_command_done(n, c, e);
@@ -220,7 +240,7 @@ void gsi_pings_pong(struct node *n, const struct paths_event *e)
                                     .path = e->info.kind == PATH_DIRECT ? GS_PATH_DIRECT : GS_PATH_RELAY};
         if (e->info.kind == PATH_DIRECT)
             p->out->endpoint = gsi_node_addr(&e->info.at);
-        snprintf(p->out->relay, sizeof p->out->relay, "%s", region_code(n, e->info.region));
+        snprintf(p->out->relay, sizeof p->out->relay, "%s", gsi_node_region_code(n, e->info.region));
         gsi_command_done(n, c, 0);
     }
     pthread_mutex_unlock(&n->lock);
@@ -240,7 +260,7 @@ int gs_tailnet_ping(gs_tailnet h, const char *peer, int timeout_ms, gs_tailnet_p
         *out = pong;
     if (e == GS_ENXDOMAIN)
         return gs_fail(e, "the tailnet has no node \"%.255s\"", peer);
-    return e == -EHOSTUNREACH ? gs_fail(e, "%.255s does not speak disco, or its key has expired", peer) : e;
+    return e == -EHOSTUNREACH ? gs_fail(e, "%.255s %s", peer, p.why) : e;
 }
 
 /* ---- status: one block, filled twice: first counted, then written ---- */
@@ -304,7 +324,7 @@ static void write_member(struct block *b, const struct node *n, const struct map
             one.received = s.received;
         }
     }
-    one.relay = text(b, region ? region_code(n, region) : "");
+    one.relay = text(b, region ? gsi_node_region_code(n, region) : "");
     if (out)
         *out = one;
 }
