@@ -169,7 +169,7 @@ static int open_all(struct bench *b)
         if (e == 0)
             e = gs_stream_setopts(c->s, GS_OPTS({.name = GS_OPT_USER, .v.ptr = c}));
         if (e < 0)
-            return cli_fail(&b->a, b->a.arg[0], e);
+            return cli_connect_failed(&b->a, b->a.arg[0], e);
     }
     return CLI_OK;
 }

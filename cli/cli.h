@@ -132,6 +132,8 @@ int cli_listen(const struct cli_args *a, const char *address, gs_mailbox owner, 
 void cli_unlisten(gs_stream listener);
 /* One connection: connects, or listens for one (SIGINT and SIGTERM then clean up and end the process). 0, or the exit code. */
 int cli_open(struct cli_args *a, const char *address, bool listen, gs_mailbox owner, gs_stream *out);
+/* Says why, and what may be behind it. Answers the exit code. */
+int cli_connect_failed(const struct cli_args *a, const char *address, int error);
 
 /* ---- tls.c ----------------------------------------------------------------------------------------------------------- */
 
@@ -167,6 +169,8 @@ void cli_tailnet_leave(void);
 void cli_tailnet_host(char *out, size_t cap);
 /* Says on stderr who is at the other end, and on what path, where a tailnet knows it. */
 bool cli_tailnet_tell(const struct cli_args *a, const char *what, gs_stream s);
+/* Says on stderr what hinders the node: a line for each thing, such as a relay that is not trusted. */
+void cli_tailnet_troubles(const struct cli_args *a);
 /* What to do about an error, or NULL. */
 const char *cli_tailnet_cure(int error);
 

@@ -100,6 +100,14 @@ static int accept_one(const struct cli_args *a, const char *address, gs_mailbox 
     return e < 0 ? cli_fail(a, address, e) : CLI_OK;
 }
 
+int cli_connect_failed(const struct cli_args *a, const char *address, int error)
+{
+    int code = cli_fail(a, address, error);
+    if (code == CLI_TIMEOUT && cli_is_tailnet(address))
+        cli_tailnet_troubles(a);
+    return code;
+}
+
 int cli_open(struct cli_args *a, const char *address, bool listen, gs_mailbox owner, gs_stream *out)
 {
     int code = cli_prepare(a, address);
@@ -108,5 +116,5 @@ int cli_open(struct cli_args *a, const char *address, bool listen, gs_mailbox ow
     if (listen)
         return accept_one(a, address, owner, out);
     int e = gs_stream_connect(out, address, a->opts, owner, a->timeout_ms);
-    return e < 0 ? cli_fail(a, address, e) : CLI_OK;
+    return e < 0 ? cli_connect_failed(a, address, e) : CLI_OK;
 }

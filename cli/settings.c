@@ -7,7 +7,7 @@
 
 #include "settings.h"
 
-enum { FILE_MAX = 64 * 1024, KEY_MAX = 4096, TAGS_MAX = 64 };
+enum { FILE_MAX = 64 * 1024, KEY_MAX = 4096, TAGS_MAX = 64, PLACE_MAX = 4200 };
 enum kind { TEXT, PLACE, BOOL, PORT_NUMBER };
 enum {
     CONTROL, CONTROL_CA, HOSTNAME, STATE, EPHEMERAL, KEY_FILE, TAGS, UDP_PORT, RELAY_ONLY, SHIELDS_UP, PLAIN_CONTROL, SETTINGS
@@ -43,6 +43,7 @@ static int line_of[SETTINGS]; /* in the file */
 static const char *config_file;
 static char file_text[FILE_MAX + 1];
 static char auth_key[KEY_MAX + 1];
+static bool key_is_of_environment;
 static const char *tag_list[TAGS_MAX];
 
 static int find(const char *name)
@@ -187,17 +188,46 @@ static enum level level_of(int i)
 
 static const char *text_of(int i) { return said[level_of(i)][i]; }
 
-/* Says what is wrong with a setting where it stands. */
+/* Where a setting stands. */
+static const char *place_said(int i, char *out, size_t cap)
+{
+    bool in_file = level_of(i) == IN_FILE && said[IN_FILE][i];
+    if (in_file)
+        snprintf(out, cap, "%s:%d: %s", config_file, line_of[i], settings[i].name);
+    else if (level_of(i) == IN_ENVIRONMENT)
+        snprintf(out, cap, "%s", settings[i].variable);
+    else
+        snprintf(out, cap, "--%s", settings[i].name);
+    return out;
+}
+
 static int wrong(const struct cli_args *a, int i, int code, const char *what)
 {
-    switch (level_of(i)) {
-    case ON_COMMAND_LINE:
-        return cli_say(a, code, "--%s: %s", settings[i].name, what);
-    case IN_ENVIRONMENT:
-        return cli_say(a, code, "%s: %s", settings[i].variable, what);
-    default:
-        return cli_say(a, code, "%s:%d: %s: %s", config_file, line_of[i], settings[i].name, what);
+    char place[PLACE_MAX];
+    return cli_say(a, code, "%s: %s", place_said(i, place, sizeof place), what);
+}
+
+const char *cli_setting_fault(const char *detail, char *out, size_t cap)
+{
+    static const struct {
+        const char *field;
+        int setting;
+    } fields[] = {{"hostname: ", HOSTNAME}, {"control_url: ", CONTROL}, {"auth_key: ", KEY_FILE},
+                  {"tags: ", TAGS},         {"ca_file: ", CONTROL_CA},  {"UDP port ", UDP_PORT}};
+    static const char field[] = "set plain_control", flag[] = "allow it by --plain-control";
+    char place[PLACE_MAX];
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        size_t n = strlen(fields[i].field);
+        if (strncmp(detail, fields[i].field, n) != 0)
+            continue;
+        bool is_variable = fields[i].setting == KEY_FILE && key_is_of_environment;
+        const char *where = is_variable ? "TS_AUTHKEY" : place_said(fields[i].setting, place, sizeof place);
+        const char *what = detail + (fields[i].setting == UDP_PORT ? 0 : n), *at = strstr(what, field);
+        snprintf(out, cap, "%s: %.*s%s%s", where, at ? (int)(at - what) : (int)strlen(what), what, at ? flag : "",
+                 at ? at + sizeof field - 1 : "");
+        return out;
     }
+    return detail;
 }
 
 static int read_bool(const struct cli_args *a, int i, bool *out)
@@ -311,8 +341,10 @@ static int read_key(const struct cli_args *a, gs_tailnet_config *out)
         code = read_key_file(a);
     else if (key && strlen(key) > KEY_MAX)
         code = cli_say(a, CLI_USAGE, "TS_AUTHKEY: longer than a key is");
-    else if (key)
+    else if (key) {
         memcpy(auth_key, key, strlen(key) + 1);
+        key_is_of_environment = true;
+    }
     if (key) /* in /proc/PID/environ no more */
         explicit_bzero(key, strlen(key));
     unsetenv("TS_AUTHKEY");

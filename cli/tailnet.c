@@ -10,10 +10,11 @@
 #include "node.h"
 #include "settings.h"
 
-enum { JOIN_MS = 60 * 1000, LEAVE_MS = 3000 };
+enum { JOIN_MS = 60 * 1000, TELL_MS = 3000 /* then a person wants to know what it waits for */, LEAVE_MS = 3000 };
 
 static gs_tailnet node;
 static bool is_there;
+static const char *state_dir; /* of the node; NULL: ephemeral */
 static pthread_mutex_t coming_or_going = PTHREAD_MUTEX_INITIALIZER; /* held by who starts or stops it: a signal may come meanwhile */
 
 gs_tailnet cli_node(void) { return node; }
@@ -46,8 +47,14 @@ const char *cli_tailnet_cure(int error)
     return NULL;
 }
 
+static const char *ca_cure(const char *detail)
+{
+    return strstr(detail, "unknown_ca") ? ": --control-ca FILE names a CA to trust besides the system's" : "";
+}
+
 int cli_join_failed(const struct cli_args *a, int error, const char *detail)
 {
+    char text[8192];
     int code = cli_exit_of(error);
     const char *cure = cli_tailnet_cure(error);
     switch (error) {
@@ -57,23 +64,21 @@ int cli_join_failed(const struct cli_args *a, int error, const char *detail)
         break;
     case -EBADMSG:
     case -ENOTSUP:
+    case -EFBIG:
         code = CLI_FILE;
         break;
     case -ENOENT:
     case -ENOSPC:
         code = CLI_FAILURE;
         break;
-    case -EINVAL:
-        if (strstr(detail, "set plain_control"))
-            cure = "--plain-control";
-        break;
     default:
         break;
     }
-    if (!strncmp(detail, "ca_file:", 8))
+    if (!strncmp(detail, "ca_file:", 8) || (state_dir && !strncmp(detail, state_dir, strlen(state_dir))))
         code = error == -EACCES || error == -EPERM ? CLI_PERMISSION : CLI_FILE;
-    return cli_say(a, code, "joining the tailnet: %s (%s)%s%s", *detail ? detail : gs_error_text(error), gs_error_name(error),
-                   cure ? ": " : "", cure ? cure : "");
+    detail = *detail ? cli_setting_fault(detail, text, sizeof text) : gs_error_text(error);
+    return cli_say(a, code, "joining the tailnet: %s (%s)%s%s%s", detail, gs_error_name(error), ca_cure(detail), cure ? ": " : "",
+                   cure ? cure : "");
 }
 
 /* ---- joining ---- */
@@ -86,6 +91,7 @@ static int start(const struct cli_args *a, gs_mailbox events)
         code = cli_fail(a, "starting", e);
     if (code == CLI_OK) {
         config.events = events;
+        state_dir = config.state_dir;
         pthread_mutex_lock(&coming_or_going);
         e = gs_tailnet_start(&node, &config);
         is_there = e == 0;
@@ -99,22 +105,26 @@ static int start(const struct cli_args *a, gs_mailbox events)
 
 static int wait_up(const struct cli_args *a)
 {
-    char url[1024] = "";
-    int left = a->timeout_ms == GS_INFINITY ? JOIN_MS : a->timeout_ms;
+    char url[1024] = "", told[512] = "";
     uint64_t began = cli_now_ns();
     for (;;) {
-        int e = gs_tailnet_up(node, left);
+        bool is_endless = *url && a->timeout_ms == GS_INFINITY;
+        uint64_t most = a->timeout_ms == GS_INFINITY ? JOIN_MS : (uint64_t)a->timeout_ms;
+        uint64_t passed = (cli_now_ns() - began) / 1000000, left = passed < most ? most - passed : 0;
+        bool is_last = !is_endless && left <= TELL_MS;
+        int e = gs_tailnet_up(node, is_endless ? GS_INFINITY : is_last ? (int)left : TELL_MS);
         const char *detail = gs_error_detail(e);
         if (e == 0)
             return CLI_OK;
-        if (e != GS_ELOGIN || !strcmp(url, detail))
+        if (e == GS_ELOGIN && strcmp(url, detail)) {
+            snprintf(url, sizeof url, "%s", detail);
+            cli_say(a, CLI_OK, "to log in, open %s", url);
+        } else if (e != GS_ETIMEOUT || is_last) {
             return cli_join_failed(a, e, detail);
-        snprintf(url, sizeof url, "%s", detail);
-        cli_say(a, CLI_OK, "to log in, open %s", url);
-        uint64_t passed = (cli_now_ns() - began) / 1000000;
-        left = a->timeout_ms == GS_INFINITY       ? GS_INFINITY
-               : passed < (uint64_t)a->timeout_ms ? (int)(a->timeout_ms - (int)passed)
-                                                  : 0;
+        } else if (strcmp(told, detail)) {
+            snprintf(told, sizeof told, "%s", detail);
+            cli_say(a, CLI_OK, "still joining the tailnet: %s", told);
+        }
     }
 }
 
@@ -151,6 +161,9 @@ int cli_tailnet_prepare(struct cli_args *a, const char *address)
         return given ? cli_say(a, CLI_USAGE, "--%s: %s is no tailnet:// address", given, address) : CLI_OK;
     if (is_there)
         return CLI_OK;
+    const char *port = strrchr(address, ':') + 1; /* looked at before it takes a minute to join */
+    if (!*port || strspn(port, "0123456789") != strlen(port) || strtoul(port, NULL, 10) > UINT16_MAX)
+        return cli_say(a, CLI_ADDRESS, "%s: at its end a port from 0 to 65535 is wanted: tailnet://peer:80", address);
     int code = cli_is_tls(address) ? CLI_OK : take_ca(a);
     if (code == CLI_OK)
         code = start(a, GS_NO_MAILBOX);
@@ -216,6 +229,18 @@ void cli_json_addresses(FILE *to, const gs_addr *list, size_t n)
         cli_json_text(to, ip, strlen(ip));
     }
     fputc(']', to);
+}
+
+void cli_tailnet_troubles(const struct cli_args *a)
+{
+    const gs_tailnet_status_t *s;
+    if (!is_there || gs_tailnet_status(node, &s) < 0)
+        return;
+    if (*s->detail)
+        cli_say(a, CLI_OK, "the tailnet: %s%s", s->detail, ca_cure(s->detail));
+    for (size_t i = 0; i < s->n_health; i++)
+        cli_say(a, CLI_OK, "the tailnet: %s%s", s->health[i], ca_cure(s->health[i]));
+    gs_tailnet_status_free(s);
 }
 
 /* The path to the peer of this name. */

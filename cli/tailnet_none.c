@@ -41,4 +41,5 @@ int cli_tailnet_prepare(struct cli_args *a, const char *address)
 void cli_tailnet_leave(void) {}
 void cli_tailnet_host(char *out, size_t cap) { snprintf(out, cap, "%s", ""); }
 bool cli_tailnet_tell(const struct cli_args *a, const char *what, gs_stream s) { return (void)a, (void)what, (void)s, false; }
+void cli_tailnet_troubles(const struct cli_args *a) { (void)a; }
 const char *cli_tailnet_cure(int error) { return (void)error, NULL; }

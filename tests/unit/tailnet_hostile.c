@@ -50,6 +50,8 @@ HOSTILE(gs_tailnet_start)
     }
     const gs_tailnet_config no_ca = {.ephemeral = true, .ca_file = "/nonexistent/ca.pem"};
     assert_code(gs_tailnet_start(&n, &no_ca), -ENOENT);
+    const gs_tailnet_config empty_ca = {.ephemeral = true, .ca_file = "/dev/null"};
+    assert_code(gs_tailnet_start(&n, &empty_ca), -EINVAL);
     const gs_tailnet_config no_folder = {.state_dir = "/dev/null/state"};
     assert_true(gs_tailnet_start(&n, &no_folder) < 0);
     assert_int_equal(n.id, 77);

@@ -5,6 +5,7 @@
 #include <linux/netlink.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -102,6 +103,22 @@ static int take_tags(struct node_config *c, const char *const *tags, size_t n)
     return 0;
 }
 
+/* TLS would find it out when the first connection is made, and again with each. */
+static int check_ca(const char *path)
+{
+    char line[256];
+    FILE *f = fopen(path, "re");
+    bool found = false;
+    while (f && !found && fgets(line, sizeof line, f))
+        found = strstr(line, "CERTIFICATE-----") != NULL;
+    int e = !f || (!found && ferror(f)) ? -errno : 0;
+    if (f)
+        fclose(f);
+    if (e < 0)
+        return gs_fail(e, "ca_file: %s cannot be read: %s", path, gs_error_text(e));
+    return found ? 0 : gs_fail(-EINVAL, "ca_file: %s holds no PEM certificate", path);
+}
+
 static int take_config(struct node *n, const gs_tailnet_config *from)
 {
     struct node_config *c = &n->config;
@@ -119,8 +136,8 @@ static int take_config(struct node *n, const gs_tailnet_config *from)
         e = take_key(c, from->auth_key);
     if (e == 0)
         e = take_tags(c, from->tags, from->n_tags);
-    if (e == 0 && from->ca_file && access(from->ca_file, R_OK) < 0)
-        e = gs_fail(-errno, "ca_file: %s cannot be read", from->ca_file);
+    if (e == 0 && from->ca_file)
+        e = check_ca(from->ca_file);
     if (e == 0 && from->ca_file && !(c->ca_file = copy_text(from->ca_file)))
         e = -ENOMEM;
     return e;
