@@ -90,7 +90,7 @@ static int with_body(struct ask *a)
 
 static int ask_register(struct control *c, const struct register_request *r, bool logout, uint64_t now)
 {
-    struct ask *a = NULL;
+    struct ask *a;
     int e = begin(c, logout ? CONTROL_LOGOUT : CONTROL_REGISTER, now, &a);
     if (e)
         return e;
@@ -119,7 +119,7 @@ int gsi_control_logout(struct control *c, const struct register_request *r, uint
 
 static int ask_map(struct control *c, const struct map_request *r, bool stream, uint64_t now)
 {
-    struct ask *a = NULL;
+    struct ask *a;
     int e = begin(c, stream ? CONTROL_MAP_STREAM : CONTROL_UPDATE, now, &a);
     if (e)
         return e;
@@ -141,7 +141,7 @@ int gsi_control_update(struct control *c, const struct map_request *r, uint64_t 
 
 int gsi_control_ping(struct control *c, const struct url *url, uint64_t now)
 {
-    struct ask *a = NULL;
+    struct ask *a;
     int e = begin(c, CONTROL_PING, now, &a);
     if (e)
         return e;
