@@ -71,12 +71,16 @@ static void *wait_for_signals(void *unused)
             watch.came = number;
             watch.on(watch.arg);
         }
+        bool ends = !taken && !is_ignored(number);
+        if (ends && !again) {
+            watch.dying = true;
+            watch.dies = pthread_self();
+        }
         pthread_mutex_unlock(&watch.lock);
-        if (taken || is_ignored(number))
-            continue;
-        if (again)
+        if (ends && again)
             end_by(number);
-        cli_die_of(number);
+        if (ends)
+            cli_die_of(number);
     }
     return NULL;
 }
@@ -135,6 +139,7 @@ void cli_signals_hold(void)
     block();
     watch.held = true;
     pthread_mutex_unlock(&watch.lock);
+    (void)cli_signals_came(); /* what is made from now on nobody would remove */
 }
 
 static void let_go(void)
