@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "tailnet/node/parts.h"
 #include "tailnet_world.h"
 
@@ -80,6 +81,23 @@ static void routes_come_back_with_memory(void **state)
     gs_stream_close(pair[0]);
     gs_stream_close(pair[1]);
     gs_stream_close(l);
+    gs_tailnet_stop(a, 1000);
+    gs_tailnet_stop(b, 1000);
+}
+
+/* What the mailbox has to tell stays readable, and to ask for it fails: the node's thread rests in between. */
+static void a_mailbox_without_memory_is_not_asked_all_the_time(void **state)
+{
+    (void)state;
+    enum { TRIES = 300 };
+    gs_tailnet a = world_join(&world, "alpha"), b;
+    fault_fail_call(FAULT_epoll_wait, 1, 1000000, ENOMEM);
+    assert_ok(gs_lab_set_filter(world.lab, NULL));
+    for (int i = 0; i < TRIES; i++)
+        pause_1ms();
+    assert_in_range(fault_stop(), 2, 3 * TRIES); /* the lab rests, too */
+    b = world_join(&world, "beta");
+    assert_until(world_knows(a, "beta"), WAIT);
     gs_tailnet_stop(a, 1000);
     gs_tailnet_stop(b, 1000);
 }
@@ -241,6 +259,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(routes_come_back_with_memory),
+        cmocka_unit_test(a_mailbox_without_memory_is_not_asked_all_the_time),
         cmocka_unit_test(a_filter_without_memory_forbids_and_comes_with_memory),
         cmocka_unit_test(routes_go_with_who_has_them),
         cmocka_unit_test(a_relay_whose_name_is_none_is_not_called),

@@ -234,11 +234,14 @@ static void step(struct node *n, uint64_t now)
 static void take_messages(struct node *n, uint64_t now)
 {
     gs_msg m;
-    for (int i = 0; i < NODE_MESSAGES && gs_receive(n->mailbox, &m, 0) == 0; i++) {
+    int e = 0;
+    for (int i = 0; i < NODE_MESSAGES && (e = gs_receive(n->mailbox, &m, 0)) == 0; i++) {
         struct channel *c = m.user;
         if (c && m.stream.id && c->stream.id == m.stream.id)
             c->take(n, c, &m, now);
     }
+    if (e < 0 && e != GS_ETIMEOUT) /* nothing is lost, and it stays readable: packets go on, and there may be memory soon */
+        n->messages_at = now + SECOND / 100;
 }
 
 static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
@@ -278,10 +281,13 @@ static bool comes_soon(struct node *n, struct pollfd fds[FDS], uint64_t at)
 static void wait_for(struct node *n, struct pollfd fds[FDS])
 {
     uint64_t at = deadline(n);
+    bool rests = n->messages_at && gsi_node_now() < n->messages_at;
+    if (rests)
+        at = least(at, n->messages_at);
     fds[0] = (struct pollfd){.fd = n->tun_gone ? -1 : gsi_namespace_tun(n->ns), .events = POLLIN};
     fds[1] = (struct pollfd){.fd = gsi_link_fd(n->link, false), .events = POLLIN};
     fds[2] = (struct pollfd){.fd = gsi_link_fd(n->link, true), .events = POLLIN};
-    fds[3] = (struct pollfd){.fd = gs_mailbox_fd(n->mailbox), .events = POLLIN};
+    fds[3] = (struct pollfd){.fd = rests ? -1 : gs_mailbox_fd(n->mailbox), .events = POLLIN};
     fds[4] = (struct pollfd){.fd = n->resolver ? gsi_resolver_fd(n->resolver) : -1, .events = POLLIN};
     fds[5] = (struct pollfd){.fd = n->wake, .events = POLLIN};
     if (comes_soon(n, fds, at))

@@ -385,6 +385,7 @@ struct node {
     struct members members;
     struct relays relays;
     struct outside outside;
+    uint64_t messages_at; /* none are taken before: there was no memory for them; 0: nothing hinders */
     uint64_t packet_ns; /* when one came last, from either side */
     int followers;      /* that came soon after another, lately */
 };
