@@ -192,6 +192,24 @@ static void a_node_is_the_same_after_a_restart(void **state)
     assert_refused(c, -EBADMSG, "damaged");
 }
 
+static void what_is_not_closed_yet_is_in_no_next_nodes_way(void **state)
+{
+    (void)state;
+    gs_tailnet_config c = world_config(&world, "again");
+    c.ephemeral = false;
+    c.state_dir = temp_path("again");
+    c.port = 40000 + (uint16_t)(getpid() % 20000);
+    gs_tailnet n;
+    while (gs_tailnet_start(&n, &c) == -EADDRINUSE)
+        c.port++;
+    assert_ok(gs_tailnet_up(n, WAIT));
+    gs_stream held = world_listen(n, "tailnet://:7");
+    gs_tailnet_stop(n, 0);
+    n = world_join_with(&c);
+    gs_tailnet_stop(n, 0);
+    gs_stream_close(held);
+}
+
 static bool has_another_key(gs_tailnet asked, const gs_addr *at, const uint8_t key[32])
 {
     const gs_peer *who;
@@ -335,6 +353,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(stop_wakes_who_waits),
     cmocka_unit_test(a_control_server_that_is_not_there_is_named),
     cmocka_unit_test(a_node_is_the_same_after_a_restart),
+    cmocka_unit_test(what_is_not_closed_yet_is_in_no_next_nodes_way),
     cmocka_unit_test(a_key_that_expires_is_replaced),
     cmocka_unit_test(a_node_with_a_new_key_is_at_its_relay_again),
     cmocka_unit_test(an_ephemeral_node_says_good_bye),

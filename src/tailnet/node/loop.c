@@ -322,6 +322,7 @@ static void leave(struct node *n)
     gsi_worker_end(n, &n->finder);
     gsi_session_end(n);
     gsi_relays_end(n);
+    gsi_node_let_go(n);
 }
 
 void *gsi_node_loop(void *node)

@@ -402,6 +402,8 @@ GS_MUST_USE int gsi_node_make_plane(struct node *n);
 /* The keys as they are now go to disk. */
 GS_MUST_USE int gsi_node_write_keys(struct node *n);
 void *gsi_node_loop(void *node);
+/* Stopped: the port and the state directory are free for the next one, though streams may hold the node. */
+void gsi_node_let_go(struct node *n);
 void gsi_node_free(struct node *n);
 /* Ends pings that wait for this peer: it leaves. */
 void gsi_pings_end(struct node *n, const struct peer *p, int why);

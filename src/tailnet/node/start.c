@@ -223,6 +223,18 @@ static void free_plane(struct node *n)
     gsi_plane_free(n->plane);
     gsi_wireguard_free(n->wireguard);
     gsi_paths_free(n->paths);
+    n->plane = NULL;
+    n->wireguard = NULL;
+    n->paths = NULL;
+}
+
+void gsi_node_let_go(struct node *n)
+{
+    free_plane(n);
+    gsi_link_close(n->link);
+    gsi_store_close(n->store);
+    n->link = NULL;
+    n->store = NULL;
 }
 
 int gsi_node_make_plane(struct node *n)
@@ -313,16 +325,14 @@ void gsi_node_free(struct node *n)
     gsi_relays_end(n);
     if (n->mailbox.id)
         gs_mailbox_free(n->mailbox);
-    free_plane(n);
+    gsi_node_let_go(n);
     gsi_members_end(n);
     gsi_outside_end(n);
     gsi_filter_free(n->filter);
     gsi_routes_free(n->routes);
-    gsi_link_close(n->link);
     gsi_namespace_close(n->ns);
     gsi_identities_free(n);
     gsi_netmap_free(n->map);
-    gsi_store_close(n->store);
     free_config(&n->config);
     if (n->wake >= 0)
         close(n->wake);
