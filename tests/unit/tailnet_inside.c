@@ -1,6 +1,8 @@
 /* What happens to a node with other control servers than the lab, and with a lack of memory in one place: what is left undone is done
  * later, what is over is undone, and what cannot be used is told. */
+#include <dirent.h>
 #include <errno.h>
+#include <netdb.h>
 #include <openssl/crypto.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -255,6 +257,65 @@ static void a_relay_whose_name_is_none_is_not_called(void **state)
     gs_tailnet_stop(a, 1000);
 }
 
+/* A name server that answers when it may. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t moved;
+    bool asked, open;
+} names = {.lock = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER};
+
+static int slow_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **out)
+{
+    (void)host, (void)service, (void)hints, (void)out;
+    pthread_mutex_lock(&names.lock);
+    names.asked = true;
+    pthread_cond_broadcast(&names.moved);
+    while (!names.open)
+        pthread_cond_wait(&names.moved, &names.lock);
+    pthread_mutex_unlock(&names.lock);
+    return EAI_AGAIN;
+}
+
+/* Does a thread of this process have the name? */
+static bool has_thread(const char *name)
+{
+    struct dirent *d;
+    bool found = false;
+    DIR *tasks = opendir("/proc/self/task");
+    assert_non_null(tasks);
+    while (!found && (d = readdir(tasks))) {
+        char path[300], comm[32] = "";
+        snprintf(path, sizeof path, "/proc/self/task/%s/comm", d->d_name);
+        FILE *f = fopen(path, "r");
+        found = f && fgets(comm, sizeof comm, f) && strncmp(comm, name, strlen(name)) == 0;
+        if (f)
+            fclose(f);
+    }
+    closedir(tasks);
+    return found;
+}
+
+static void a_stop_waits_for_no_name_server(void **state)
+{
+    (void)state;
+    gs_tailnet a = world_join(&world, "alpha");
+    gsi_sys.getaddrinfo = slow_getaddrinfo;
+    tell(a, "{\"DERPMap\":{\"Regions\":{\"30\":{\"RegionID\":30,\"Nodes\":[{"
+            "\"Name\":\"x\",\"RegionID\":30,\"HostName\":\"slow.test\"}]}}}}");
+    pthread_mutex_lock(&names.lock);
+    while (!names.asked)
+        pthread_cond_wait(&names.moved, &names.lock);
+    pthread_mutex_unlock(&names.lock);
+    gs_tailnet_stop(a, 0);
+    assert_true(has_thread("gs-tailnet-work")); /* it waits for 2 s, and stop did not */
+    pthread_mutex_lock(&names.lock);
+    names.open = true;
+    pthread_cond_broadcast(&names.moved);
+    pthread_mutex_unlock(&names.lock);
+    assert_until(!has_thread("gs-tailnet"), WAIT);
+    gsi_sys.getaddrinfo = gsi_sys_default.getaddrinfo;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -263,6 +324,7 @@ int main(void)
         cmocka_unit_test(a_filter_without_memory_forbids_and_comes_with_memory),
         cmocka_unit_test(routes_go_with_who_has_them),
         cmocka_unit_test(a_relay_whose_name_is_none_is_not_called),
+        cmocka_unit_test(a_stop_waits_for_no_name_server),
     };
     if (CRYPTO_set_mem_functions(lend, lend_again, take_back) != 1)
         abort();

@@ -319,7 +319,7 @@ static void leave(struct node *n)
     n->ns = NULL;
     pthread_mutex_unlock(&n->inside);
     gsi_worker_end(n, &n->reader);
-    gsi_worker_end(n, &n->finder);
+    gsi_worker_leave(n, &n->finder);
     gsi_session_end(n);
     gsi_relays_end(n);
     gsi_node_let_go(n);

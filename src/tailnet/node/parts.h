@@ -282,7 +282,7 @@ struct job {
 struct worker {
     struct node *node;
     pthread_t thread;
-    bool running, joinable, stop;
+    bool running, joinable, stop, left; /* left: it ends by itself, and holds the node until then */
     struct job *first, **last;
     struct job *finished, **finished_last;
 };
@@ -294,6 +294,8 @@ void gsi_worker_take(struct node *n, struct worker *w, uint64_t now);
 /* For a job that takes its time. */
 bool gsi_worker_is_stopping(struct worker *w);
 void gsi_worker_end(struct node *n, struct worker *w);
+/* Likewise, for jobs that may not be waited for: the one that runs goes on alone, and is dropped when it is done. */
+void gsi_worker_leave(struct node *n, struct worker *w);
 
 struct command;
 /* ---- commands: what other threads ask of the node's ---- */

@@ -6,6 +6,18 @@
 
 #include "tailnet/node/parts.h"
 
+/* Nobody is there any more who takes what is done, or adds to it. */
+static void drop_all(struct worker *w)
+{
+    struct job *lists[] = {w->first, w->finished};
+    w->first = w->finished = NULL;
+    for (int i = 0; i < 2; i++)
+        for (struct job *j = lists[i], *next; j; j = next) {
+            next = j->next;
+            j->drop(j);
+        }
+}
+
 static void *work(void *arg)
 {
     struct worker *w = arg;
@@ -25,7 +37,12 @@ static void *work(void *arg)
         pthread_mutex_lock(&n->lock);
     }
     w->running = false;
+    bool left = w->left;
     pthread_mutex_unlock(&n->lock);
+    if (left) {
+        drop_all(w);
+        gsi_node_release(n);
+    }
     return NULL;
 }
 
@@ -92,11 +109,22 @@ void gsi_worker_end(struct node *n, struct worker *w)
     if (w->joinable)
         pthread_join(w->thread, NULL);
     w->joinable = false;
-    struct job *lists[] = {w->first, w->finished};
-    w->first = w->finished = NULL;
-    for (int i = 0; i < 2; i++)
-        for (struct job *j = lists[i], *next; j; j = next) {
-            next = j->next;
-            j->drop(j);
-        }
+    drop_all(w);
+}
+
+void gsi_worker_leave(struct node *n, struct worker *w)
+{
+    gsi_node_hold(n);
+    pthread_mutex_lock(&n->lock);
+    w->stop = true;
+    w->left = w->running;
+    if (w->left) {
+        pthread_detach(w->thread);
+        w->joinable = false;
+    }
+    pthread_mutex_unlock(&n->lock);
+    if (!w->left) {
+        gsi_worker_end(n, w);
+        gsi_node_release(n);
+    }
 }
