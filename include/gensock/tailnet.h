@@ -161,7 +161,8 @@ GS_API GS_MUST_USE int gs_tailnet_ping(gs_tailnet n, const char *peer, int timeo
 
 /* socket:open/3 inside the tailnet: family AF_INET or AF_INET6, SOCK_STREAM or SOCK_DGRAM. Everything of gensock/socket.h works
  * on it. For a datagram's sender gs_tailnet_whois is right at the time of its receipt. When a peer leaves, TCP connections with
- * it end with -ECONNABORTED; UDP sockets that are connected to it stay as they are. When the node stops, listeners answer -EINVAL. */
+ * it end with -ECONNABORTED; UDP sockets that are connected to it stay as they are. When the node stops, listeners answer
+ * -EINVAL. */
 GS_API GS_MUST_USE int gs_tailnet_socket(gs_tailnet n, int family, int type, int protocol, gs_socket *out);
 
 /* ---- programs ---- */

@@ -1,5 +1,5 @@
-/* What happens to a node with other control servers than the lab, and with a lack of memory in one place: what is left undone is done
- * later, what is over is undone, and what cannot be used is told. */
+/* What happens to a node with other control servers than the lab, and with a lack of memory in one place: what is left undone is
+ * done later, what is over is undone, and what cannot be used is told. */
 #include <dirent.h>
 #include <errno.h>
 #include <netdb.h>
@@ -247,7 +247,8 @@ static void a_relay_whose_name_is_none_is_not_called(void **state)
     gs_tailnet a = world_join(&world, "alpha");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         snprintf(json, sizeof json,
-                 "{\"DERPMap\":{\"Regions\":{\"%zu\":{\"RegionID\":%zu,\"Nodes\":[{\"Name\":\"x\",\"RegionID\":%zu,\"HostName\":\"%s\","
+                 "{\"DERPMap\":{\"Regions\":{\"%zu\":{\"RegionID\":%zu,\"Nodes\":[{\"Name\":\"x\",\"RegionID\":%zu,"
+                 "\"HostName\":\"%s\","
                  "\"CertName\":\"%s\",\"IPv4\":\"127.0.0.1\",\"STUNPort\":%ld,\"DERPPort\":%ld}]}}}}",
                  i + 20, i + 20, i + 20, rows[i].host, rows[i].cert, assert_ok(gs_lab_port(world.lab, GS_LAB_STUN)),
                  assert_ok(gs_lab_port(world.lab, GS_LAB_RELAY)));
