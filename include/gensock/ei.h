@@ -110,7 +110,7 @@ static inline int gs_ei_listen(ei_cnode *ec, const char *address, int backlog)
 
 /* ---- epmd ---- */
 
-/* epmd knows the ports of a host's nodes. These calls ask it through any transport; ei's own know sockets of this host only, IPv4.
+/* epmd knows the ports of a host's nodes. These calls ask it through any transport; ei's own know IPv4 sockets of this host.
  *
  * epmd: its address ("tailnet://host:4369", "tcp://[::1]:4369"); NULL: "tcp://127.0.0.1:" and ERL_EPMD_PORT of the environment,
  * or 4369. opts: of the connection to it; not active, packet, header or send_timeout, which are its own: -EINVAL. timeout_ms is
