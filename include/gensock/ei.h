@@ -131,7 +131,7 @@ typedef struct {
     uint8_t extra[GS_EPMD_EXTRA_MAX];
 } gs_epmd_node;
 
-/* Which port the node `alive` listens at. 0; GS_ENXDOMAIN: epmd knows none of this name. (Names of 255 characters the epmd of OTP 25
+/* Which port the node `alive` listens at. 0; GS_ENXDOMAIN: epmd knows none of this name. (Names of 255 characters epmd
  * registers, but does not find.) */
 GS_API GS_MUST_USE int gs_epmd_lookup(const char *epmd, const gs_opt *opts, const char *alive, gs_epmd_node *out, int timeout_ms);
 
