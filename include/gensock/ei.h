@@ -8,15 +8,15 @@
  *     if (fd >= 0)
  *         ei_reg_send(&ec, fd, "server", x.buff, x.index);
  *
- * Everything that ei does with a descriptor (ei_receive, ei_send, ei_rpc, ei_accept, ei_close_connection …) then goes over the
- * transport. What ei does without one goes by the host: ei_connect, ei_xconnect and ei_publish ask epmd over a plain IPv4 socket, and
- * ei_connect_init and ei_connect resolve names. Where nothing may leave beside the transport use ei_connect_xinit_ussi, and
- * gs_ei_connect, gs_ei_listen (or ei_xconnect_host_port and ei_xlisten).
+ * Everything that ei does with a descriptor (ei_receive, ei_send, ei_rpc, ei_accept, ei_close_connection …) then goes over
+ * the transport. What ei does without one goes by the host: ei_connect, ei_xconnect and ei_publish ask epmd over a plain IPv4
+ * socket, and ei_connect_init and ei_connect resolve names. Where nothing may leave beside the transport use
+ * ei_connect_xinit_ussi, and gs_ei_connect, gs_ei_listen (or ei_xconnect_host_port and ei_xlisten).
  *
- * The descriptor is real, keeps its number, and is readable, for select and the like, when something can be read or accepted, bytes
- * that a layer has decrypted already included. A connection over tcp, unix or tailnet shows its own socket, in blocking mode, as ei's
- * are; all others, and listeners, something to wait for reading on. Close it by ei_close_connection alone: any thread; who waits on
- * it wakes.
+ * The descriptor is real, keeps its number, and is readable, for select and the like, when something can be read or accepted,
+ * bytes that a layer has decrypted already included. A connection over tcp, unix or tailnet shows its own socket, in blocking
+ * mode, as ei's are; all others, and listeners, something to wait for reading on. Close it by ei_close_connection alone: any
+ * thread; who waits on it wakes.
  *
  * Threads: every call, any thread. On one descriptor one thread reads, several may write.
  */
@@ -35,30 +35,31 @@ extern "C" {
 
 enum { GS_EI_ADDRESS_MAX = 512 }; /* bytes of an address with its end */
 
-/* The setup context of ei_connect_xinit_ussi: must outlive the ei_cnode and everything opened with it; read only, so several threads
- * and nodes may share it. NULL or zeros: tcp. TLS wants gs_tls_register first, as ever, and a certificate at both ends where
- * the other node asks for it. */
+/* The setup context of ei_connect_xinit_ussi: must outlive the ei_cnode and everything opened with it; read only, so several
+ * threads and nodes may share it. NULL or zeros: tcp. TLS wants gs_tls_register first, as ever, and a certificate at both
+ * ends where the other node asks for it. */
 typedef struct {
     const char *transport;                    /* "tcp", "tls", "unix", "tailnet", "tls+unix", …; NULL: "tcp" */
     const gs_opt *connect_opts, *listen_opts; /* of the streams; PACKET, SEND_TIMEOUT and such are the bridge's own: EINVAL */
-    /* What an address of ei's (all that ei can say: IPv4 and port) stands for: writes a whole gensock address, "unix:///run/n.sock"
-     * or "tls+tcp://[::1]:4370", with its end into cap bytes. 0 or -errno. NULL: TRANSPORT://a.b.c.d:port, and TRANSPORT://:port to
-     * listen on INADDR_ANY. Any thread that opens something calls it. */
+    /* What an address of ei's (all that ei can say: IPv4 and port) stands for: writes a whole gensock address,
+     * "unix:///run/n.sock" or "tls+tcp://[::1]:4370", with its end into cap bytes. 0 or -errno. NULL:
+     * TRANSPORT://a.b.c.d:port, and TRANSPORT://:port to listen on INADDR_ANY. Any thread that opens something calls it. */
     int (*map)(const struct sockaddr_in *in, bool listens, char *address, size_t cap, void *arg);
     void *map_arg;
 } gs_ei_setup;
 
-/* The table for ei_connect_init_ussi and ei_connect_xinit_ussi (EI_SCLBK_FLG_FULL_IMPL), and its size for cbs_sz. It is static.
+/* The table for ei_connect_init_ussi and ei_connect_xinit_ussi (EI_SCLBK_FLG_FULL_IMPL), and its size for cbs_sz. It is
+ * static.
  *
- * Its callbacks answer 0 or a positive errno, of which ei's calls keep ETIMEDOUT and, of connecting and listening, all (erl_errno);
- * gs_ei_error has the rest. A write tells how much of it has left; nothing is sent twice. NODELAY and KEEPALIVE are set once two nodes
- * know each other, as ei does, if the setup does not name them. listen writes where it listens, accept who came, as far as a
- * sockaddr_in can say it: IPv4 and port; else 0.0.0.0 (and after listen on IPv6 the port). The silent peer of a handshake of TLS is
- * given up after the caller's timeout or HANDSHAKE_TIMEOUT, the sooner one. */
+ * Its callbacks answer 0 or a positive errno, of which ei's calls keep ETIMEDOUT and, of connecting and listening, all
+ * (erl_errno); gs_ei_error has the rest. A write tells how much of it has left; nothing is sent twice. NODELAY and KEEPALIVE
+ * are set once two nodes know each other, as ei does, if the setup does not name them. listen writes where it listens, accept
+ * who came, as far as a sockaddr_in can say it: IPv4 and port; else 0.0.0.0 (and after listen on IPv6 the port). The silent
+ * peer of a handshake of TLS is given up after the caller's timeout or HANDSHAKE_TIMEOUT, the sooner one. */
 GS_API ei_socket_callbacks *gs_ei_callbacks(int *size);
 
-/* The stream behind a descriptor of ei's: for its options, peer, certificate and true address. Do not read, write, upgrade or close it,
- * or change its owner. 0; GS_EBADARG: not one of ours; -ENOTCONN: it has none yet. */
+/* The stream behind a descriptor of ei's: for its options, peer, certificate and true address. Do not read, write, upgrade or
+ * close it, or change its owner. 0; GS_EBADARG: not one of ours; -ENOTCONN: it has none yet. */
 GS_API GS_MUST_USE int gs_ei_stream(int fd, gs_stream *out);
 
 /* Why the last callback of this thread failed, as a gensock code (gs_error_detail tells more): ei itself keeps little but EIO and
@@ -67,8 +68,9 @@ GS_API int gs_ei_error(void);
 
 /* ---- addresses that ei has no words for ---- */
 
-/* The next socket that ei opens in this thread is for this gensock address, whatever ei is told; the setup is asked for options only.
- * NULL: as ei is told again. 0; GS_EFORMAT: empty or too long; then nothing has changed. gs_ei_connect and gs_ei_listen do it. */
+/* The next socket that ei opens in this thread is for this gensock address, whatever ei is told; the setup is asked for
+ * options only. NULL: as ei is told again. 0; GS_EFORMAT: empty or too long; then nothing has changed. gs_ei_connect and
+ * gs_ei_listen do it. */
 GS_API GS_MUST_USE int gs_ei_next(const char *address);
 
 /* What the two below answer: ei's descriptor, or why there is none. */
@@ -77,12 +79,13 @@ static inline int gs_ei_opened(int fd, const char *address)
     int e = fd < 0 ? gs_ei_error() : fd;
     if (gs_ei_next(NULL) < 0 || fd >= 0 || e < 0)
         return e;
-    return gs_fail(erl_errno > 0 ? -erl_errno : -EIO, "%s: no handshake of Erlang's: another cookie, a name in use, or no node", address);
+    e = erl_errno > 0 ? -erl_errno : -EIO;
+    return gs_fail(e, "%s: no handshake of Erlang's: another cookie, a name in use, or no node", address);
 }
 
-/* ei_xconnect_host_port_tmo to a gensock address ("tls://host.example:4370", "unix:///run/n.sock", "tailnet://peer:4370"): the
- * descriptor, or a negative code with its detail: that of connecting, GS_ETIMEOUT, or -EIO when ei's handshake failed. Each step of it
- * waits for timeout_ms (0 counts as 1 ms; GS_INFINITY). -EINVAL: ec was not initialised with gs_ei_callbacks. */
+/* ei_xconnect_host_port_tmo to a gensock address ("tls://host.example:4370", "unix:///run/n.sock", "tailnet://peer:4370"):
+ * the descriptor, or a negative code with its detail: that of connecting, GS_ETIMEOUT, or -EIO when ei's handshake failed.
+ * Each step of it waits for timeout_ms (0 counts as 1 ms; GS_INFINITY). -EINVAL: ec was not initialised with gs_ei_callbacks. */
 static inline int gs_ei_connect(ei_cnode *ec, const char *address, int timeout_ms)
 {
     struct in_addr unused = {INADDR_ANY};

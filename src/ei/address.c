@@ -1,4 +1,5 @@
-/* address.c: what gensock address an address of ei's stands for: by the setup's map, or the transport with IPv4 address and port. */
+/* address.c: what gensock address an address of ei's stands for: by the setup's map, or the transport with IPv4 address and
+ * port. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
@@ -18,7 +19,7 @@ static int ask_map(const gs_ei_setup *setup, const struct sockaddr_in *in, bool 
     out[0] = '\0';
     int e = setup->map(in, listens, out, GS_EI_ADDRESS_MAX, setup->map_arg);
     if (e != 0)
-        return gs_fail(e < 0 ? e : -EINVAL, "the setup's map knows no address for what ei wants (%s)", gs_error_name(e < 0 ? e : -EINVAL));
+        return gs_fail(e < 0 ? e : -EINVAL, "the setup's map knows no address for what ei wants");
     if (!out[0] || !memchr(out, '\0', GS_EI_ADDRESS_MAX))
         return gs_fail(GS_EFORMAT, "the setup's map wrote no address: it must write one, with its end, into cap bytes");
     return 0;
@@ -31,7 +32,7 @@ int gsi_ei_address(const gs_ei_setup *setup, const struct sockaddr_in *in, bool 
     if (setup && setup->map)
         return ask_map(setup, in, listens, out);
     if (strcmp(base_of(transport), "unix") == 0) /* a number would become a file's name in the current folder */
-        return gs_fail(-EINVAL, "ei cannot name a socket of %s: give the setup a map, or use gs_ei_connect and gs_ei_listen", transport);
+        return gs_fail(-EINVAL, "ei cannot name a socket of %s: give the setup a map, or call gs_ei_connect, gs_ei_listen", transport);
     if (!listens || in->sin_addr.s_addr != htonl(INADDR_ANY))
         (void)inet_ntop(AF_INET, &in->sin_addr, host, sizeof host);
     int n = snprintf(out, GS_EI_ADDRESS_MAX, "%s://%s:%u", transport, host, ntohs(in->sin_port));

@@ -147,7 +147,7 @@ int gsi_ei_box_new(struct gsi_ei_box **out, const gs_ei_setup *setup)
     if (fd < 0)
         return -errno;
     struct gsi_ei_box *b = place_of(fd);
-    int e = b || fd / SEGMENT < SEGMENTS ? 0 : gs_fail(GS_ESYSLIMIT, "descriptor %d: there is room up to %d", fd, SEGMENT * SEGMENTS);
+    int e = b || fd / SEGMENT < SEGMENTS ? 0 : gs_fail(GS_ESYSLIMIT, "descriptor %d is beyond %d", fd, SEGMENT * SEGMENTS);
     if (e == 0 && !b && !(b = make_place(fd)))
         e = -ENOMEM;
     if (e == 0)
@@ -207,7 +207,7 @@ static int show_socket(struct gsi_ei_box *b, int fd)
 {
     if (gsi_ei_sys.dup3(fd, b->fd, O_CLOEXEC) < 0)
         return -errno;
-    int flags = gsi_ei_sys.fcntl(b->fd, F_GETFL);
+    int flags = gsi_ei_sys.fcntl(b->fd, F_GETFL, 0);
     return flags < 0 || gsi_ei_sys.fcntl(b->fd, F_SETFL, flags & ~O_NONBLOCK) < 0 ? -errno : 0;
 }
 

@@ -1,7 +1,7 @@
 /* callbacks.c: ei's table. A context is looked up (box.c), a stream does the work, codes become errnos (thread.c).
  *
- * ei passes what a call is given: for connect and listen a sockaddr_in, for the others at most a timeout. EI_SCLBK_FLG_FULL_IMPL: the
- * timeouts are ours, and ei calls neither select nor fcntl.
+ * ei passes what a call is given: for connect and listen a sockaddr_in, for the others at most a timeout.
+ * EI_SCLBK_FLG_FULL_IMPL: the timeouts are ours, and ei calls neither select nor fcntl.
  */
 #include <errno.h>
 #include <limits.h>
@@ -238,7 +238,8 @@ static int begin_writing(struct gsi_ei_box *b, int timeout_ms)
     pthread_mutex_lock(&b->mutex);
     struct timespec by = b->writing && timeout_ms > 0 ? after(timeout_ms) : (struct timespec){0};
     while (b->writing && e == 0)
-        e = timeout_ms == GS_INFINITY ? pthread_cond_wait(&b->written, &b->mutex) : pthread_cond_timedwait(&b->written, &b->mutex, &by);
+        e = timeout_ms == GS_INFINITY ? pthread_cond_wait(&b->written, &b->mutex)
+                                      : pthread_cond_timedwait(&b->written, &b->mutex, &by);
     bool mine = !b->writing;
     b->writing = true;
     pthread_mutex_unlock(&b->mutex);
@@ -302,7 +303,10 @@ static int write_pieces(void *ctx, const struct iovec *iov, int n, ssize_t *len,
     return left(b, e == GS_ECLOSED ? gsi_ei_box_is_open(b) ? -EPIPE : GS_EBADARG : e);
 }
 
-static int write_vector(void *ctx, const void *iov, int n, ssize_t *len, unsigned tmo) { return write_pieces(ctx, iov, n, len, tmo); }
+static int write_vector(void *ctx, const void *iov, int n, ssize_t *len, unsigned tmo)
+{
+    return write_pieces(ctx, iov, n, len, tmo);
+}
 
 static int write_some(void *ctx, const char *p, ssize_t *len, unsigned tmo)
 {
@@ -312,7 +316,8 @@ static int write_some(void *ctx, const char *p, ssize_t *len, unsigned tmo)
 
 /* ---- about a connection ---- */
 
-/* Erlang's distribution frames its handshake with 4 bytes where the carrier is TLS (inet_tls_dist: {packet, 4}), with 2 over TCP. */
+/* Erlang's distribution frames its handshake with 4 bytes where the carrier is TLS (inet_tls_dist: {packet, 4}), with 2 over
+ * TCP. */
 static int header_size(void *ctx, int *size)
 {
     struct gsi_ei_box *b = gsi_ei_box_enter(ctx);

@@ -1,8 +1,9 @@
-/* input.c: what waits above a descriptor: bytes that a layer has decrypted, those of a transport without descriptor, and connections.
+/* input.c: what waits above a descriptor: bytes that a layer has decrypted, those of a transport without descriptor, and
+ * connections.
  *
- * Who select()s on the descriptor of ei must hear of them, and gensock tells of what is above by giving it. So after each read that
- * left nothing here, what there is already is taken out (a read that does not wait), and the bell rings while any is kept or the end
- * is known. What cannot be found out for lack of memory rings as well: bytes never hide.
+ * Who select()s on the descriptor of ei must hear of them, and gensock tells of what is above by giving it. So after each
+ * read that left nothing here, what there is already is taken out (a read that does not wait), and the bell rings while any
+ * is kept or the end is known. What cannot be found out for lack of memory rings as well: bytes never hide.
  */
 #include <errno.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* options.c: the options of the streams that ei's table opens: passive, unframed and unqueued, whatever the process's defaults are. */
+/* options.c: the options of the streams that ei's table opens: passive, unframed and unqueued, whatever the process's
+ * defaults are. */
 #include <errno.h>
 #include <string.h>
 

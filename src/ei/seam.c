@@ -8,6 +8,8 @@
 
 static int open_eventfd(unsigned count, int flags) { return eventfd(count, flags); }
 
+static int change(int fd, int command, int value) { return fcntl(fd, command, value); }
+
 struct gsi_ei_sys gsi_ei_sys = {
     .malloc = malloc,
     .free = free,
@@ -16,7 +18,7 @@ struct gsi_ei_sys gsi_ei_sys = {
     .eventfd = open_eventfd,
     .dup3 = dup3,
     .close = close,
-    .fcntl = fcntl,
+    .fcntl = change,
     .read = read,
     .write = write,
 };

@@ -1,4 +1,5 @@
-/* seam.h: what this library asks of the kernel and of malloc by itself; all bytes go through gensock. Tests put failing ones in. */
+/* seam.h: what this library asks of the kernel and of malloc by itself; all bytes go through gensock. Tests put failing ones
+ * in. */
 #ifndef GSI_EI_SEAM_H
 #define GSI_EI_SEAM_H
 
@@ -14,7 +15,7 @@ struct gsi_ei_sys {
     int (*eventfd)(unsigned count, int flags);
     int (*dup3)(int from, int to, int flags);
     int (*close)(int fd);
-    int (*fcntl)(int fd, int command, ...);
+    int (*fcntl)(int fd, int command, int value);
     ssize_t (*read)(int fd, void *p, size_t n);
     ssize_t (*write)(int fd, const void *p, size_t n);
 };

@@ -1,4 +1,5 @@
-/* thread.c: what a thread has told and is told beside ei's own calls, which have no room for it: the next address, the last error. */
+/* thread.c: what a thread has told and is told beside ei's own calls, which have no room for it: the next address, the last
+ * error. */
 #include <errno.h>
 #include <string.h>
 

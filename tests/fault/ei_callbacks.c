@@ -1,5 +1,5 @@
-/* ei's table while every call and allocation beneath it fails once, its own calls included: a code or the bytes, nothing left, and it
- * works the next time.
+/* ei's table while every call and allocation beneath it fails once, its own calls included: a code or the bytes, nothing
+ * left, and it works the next time.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +26,7 @@ static int faulty_epoll_create1(int flags) { return gsi_sys.epoll_create1(flags)
 static int faulty_epoll_ctl(int ep, int op, int fd, struct epoll_event *e) { return gsi_sys.epoll_ctl(ep, op, fd, e); }
 static int faulty_eventfd(unsigned count, int flags) { return gsi_sys.eventfd(count, flags); }
 static int faulty_close(int fd) { return gsi_sys.close(fd); }
+static int faulty_fcntl(int fd, int command, int value) { return gsi_sys.fcntl(fd, command, value); }
 static ssize_t faulty_read(int fd, void *p, size_t n) { return gsi_sys.read(fd, p, n); }
 static ssize_t faulty_write(int fd, const void *p, size_t n) { return gsi_sys.write(fd, p, n); }
 
@@ -38,8 +39,18 @@ static struct gs_transport beside;
 static void prepare(void)
 {
     gs_stream l, none;
-    gsi_ei_sys = (struct gsi_ei_sys){faulty_malloc, faulty_free,  faulty_epoll_create1, faulty_epoll_ctl, faulty_eventfd,
-                                     faulty_dup3,   faulty_close, faulty_read,          faulty_write};
+    gsi_ei_sys = (struct gsi_ei_sys){
+        .malloc = faulty_malloc,
+        .free = faulty_free,
+        .epoll_create1 = faulty_epoll_create1,
+        .epoll_ctl = faulty_epoll_ctl,
+        .eventfd = faulty_eventfd,
+        .dup3 = faulty_dup3,
+        .close = faulty_close,
+        .fcntl = faulty_fcntl,
+        .read = faulty_read,
+        .write = faulty_write,
+    };
     beside = *gs_transport_find("tcp");
     beside.scheme = "beside";
     beside.flags &= ~(unsigned)GS_T_KERNEL;

@@ -1,4 +1,5 @@
-/* A careless caller of each public call of ei.h, and of each callback of the table, gets an answer, never a crash (promise P7). */
+/* A careless caller of each public call of ei.h, and of each callback of the table, gets an answer, never a crash (promise
+ * P7). */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <gensock/ei.h>

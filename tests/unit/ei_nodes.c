@@ -19,7 +19,8 @@ static void node_init(ei_cnode *ec, const char *alive, const char *cookie, const
     int size;
     ei_socket_callbacks *table = gs_ei_callbacks(&size);
     snprintf(full, sizeof full, "%s@localhost", alive);
-    assert_int_equal(ei_connect_xinit_ussi(ec, "localhost", alive, full, NULL, cookie, 0, table, size, (void *)(uintptr_t)setup), 0);
+    int e = ei_connect_xinit_ussi(ec, "localhost", alive, full, NULL, cookie, 0, table, size, (void *)(uintptr_t)setup);
+    assert_int_equal(e, 0);
 }
 
 /* ---- meeting ---- */
@@ -288,8 +289,10 @@ static void options_of_the_setup_are_those_of_the_stream(void **state)
 static void the_bridge_keeps_its_own_options(void **state)
 {
     (void)state;
-    static const gs_opt own[] = {GS_INT(ACTIVE, GS_ACTIVE_ONCE), GS_INT(PACKET, GS_PACKET_4), GS_INT(SEND_TIMEOUT, 5), GS_INT(FD, 3),
-                                 GS_INT(BACKLOG, 9), GS_INT(SEND_MODE, GS_SEND_QUEUED), GS_INT(HEADER, 2)};
+    static const gs_opt own[] = {
+        GS_INT(ACTIVE, GS_ACTIVE_ONCE), GS_INT(PACKET, GS_PACKET_4), GS_INT(SEND_TIMEOUT, 5), GS_INT(FD, 3),
+        GS_INT(BACKLOG, 9),             GS_INT(HEADER, 2),           GS_INT(SEND_MODE, GS_SEND_QUEUED),
+    };
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
         const gs_opt opts[] = {GS_INT(KEEPALIVE, true), own[i], {.name = GS_OPT_END}};
         const gs_ei_setup setup = {.connect_opts = opts, .listen_opts = opts};

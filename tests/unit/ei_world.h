@@ -144,7 +144,8 @@ static void world_close(struct world *w)
 
 #define EACH_WORLD(w)                                                                                                 \
     for (size_t row_ = 0; row_ < rows_n; row_++)                                                                      \
-        for (struct world w = {0}, *once_ = &w; once_ && (world_open(&w, &rows_of_suite[row_]), true); world_close(&w), once_ = NULL)
+        for (struct world w = {0}, *once_ = &w; once_ && (world_open(&w, &rows_of_suite[row_]), true);                \
+             world_close(&w), once_ = NULL)
 
 static bool readable(void *ctx, int ms)
 {
