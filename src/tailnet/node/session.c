@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <time.h>
 
 #include "tailnet/node/parts.h"
 
@@ -152,9 +153,19 @@ static void flush(struct node *n, uint64_t now)
 /* A certificate that is not valid yet, or no more, is most often a wrong clock of ours. */
 static int name_error(int error, const char *why)
 {
-    if (error == GS_EALERT && (strstr(why, "not yet valid") || strstr(why, "clock")))
+    if (error == GS_EALERT && (strstr(why, "not yet valid") || strstr(why, "has expired")))
         return GS_ECLOCK;
     return error == -EACCES || error == -EPROTO || error == GS_EALERT ? error : GS_ECONTROL;
+}
+
+/* Whoever reads it sees which of the two is wrong. */
+static void add_clock(char *text, size_t cap)
+{
+    time_t t = (time_t)gsi_node_wall_s();
+    struct tm tm;
+    char clock[64];
+    if (gmtime_r(&t, &tm) && strftime(clock, sizeof clock, ". This machine's clock says %Y-%m-%d %H:%M UTC", &tm))
+        snprintf(text + strlen(text), cap - strlen(text), "%s", clock);
 }
 
 void gsi_session_lost(struct node *n, int error, const char *why, uint64_t now)
@@ -164,13 +175,16 @@ void gsi_session_lost(struct node *n, int error, const char *why, uint64_t now)
     bool at_once = s->mapping && s->heard;
     if (s->phase == SESSION_CONTROL && error == -EACCES)
         at_once = s->key_suspect = true;
+    int told = name_error(error, why);
     snprintf(text, sizeof text, "control server %s: %s", n->config.control_url, why);
+    if (told == GS_ECLOCK)
+        add_clock(text, sizeof text);
     close_session(s);
     gsi_netcheck_control(n->outside.netcheck, false);
     s->retry_at = now + gsi_backoff_next(&s->backoff);
     if (at_once && s->backoff.tries == 1) /* not all nodes in the same moment */
         s->retry_at = now + gsi_backoff_between(0, SECOND / 10);
-    gsi_node_hindered(n, name_error(error, why), text);
+    gsi_node_hindered(n, told, text);
     if (s->logging_out)
         gsi_commands_done(n, gsi_run_logout, GS_ECONTROL);
     s->logging_out = false;
