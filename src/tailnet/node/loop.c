@@ -254,7 +254,7 @@ static uint64_t deadline(const struct node *n)
     return least(at, gsi_outside_deadline(n));
 }
 
-enum { FDS = 6 };
+enum { FDS = 7 };
 
 /* Packets that follow each other soon, as in a conversation of questions and answers, are met awake: to wake up takes longer than
  * they do. Where they do not follow, nobody is kept awake. */
@@ -290,6 +290,7 @@ static void wait_for(struct node *n, struct pollfd fds[FDS])
     fds[3] = (struct pollfd){.fd = rests ? -1 : gs_mailbox_fd(n->mailbox), .events = POLLIN};
     fds[4] = (struct pollfd){.fd = n->resolver ? gsi_resolver_fd(n->resolver) : -1, .events = POLLIN};
     fds[5] = (struct pollfd){.fd = n->wake, .events = POLLIN};
+    fds[6] = (struct pollfd){.fd = n->outside.watch, .events = POLLIN};
     if (comes_soon(n, fds, at))
         return;
     uint64_t now = gsi_node_now(), left = at > now ? at - now : 0;
@@ -348,6 +349,8 @@ void *gsi_node_loop(void *node)
             gsi_resolver_serve(n->resolver, n->map);
         if (fds[5].revents)
             (void)!read(n->wake, &(uint64_t){0}, sizeof(uint64_t));
+        if (fds[6].revents)
+            gsi_outside_watch(n, now);
         step(n, now);
         if (!is_stopping(n)) /* what would wake us may have been taken above */
             wait_for(n, fds);

@@ -4,10 +4,13 @@
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tailnet/node/parts.h"
 
-#define LOOK_EACH (10 * SECOND)   /* at the interfaces */
+#define LOOK_EACH (10 * SECOND)   /* at the interfaces, when nobody tells of changes */
+#define LOOK_WATCHED (60 * SECOND)
+#define LOOK_SOON (SECOND / 4)    /* changes come in bursts */
 #define RESOLVE_EACH (600 * SECOND)
 #define RESOLVE_SOON (30 * SECOND) /* when it could not be tried */
 #define ACTIVE_FOR (45 * SECOND)
@@ -16,6 +19,7 @@ enum { STUN_PORT = 3478, RESOLVE_MS = 2000 };
 int gsi_outside_init(struct node *n)
 {
     struct outside *o = &n->outside;
+    o->watch = gsi_watch_open();
     o->netcheck = gsi_netcheck_new(gsi_link_fd(n->link, false) >= 0, gsi_link_fd(n->link, true) >= 0);
     return o->netcheck ? 0 : -ENOMEM;
 }
@@ -24,6 +28,9 @@ void gsi_outside_end(struct node *n)
 {
     gsi_netcheck_free(n->outside.netcheck);
     n->outside.netcheck = NULL;
+    if (n->outside.watch >= 0)
+        close(n->outside.watch);
+    n->outside.watch = -1;
 }
 
 /* ---- the regions' STUN servers ---- */
@@ -273,21 +280,35 @@ static void take_events(struct node *n, uint64_t now)
         }
 }
 
+void gsi_outside_watch(struct node *n, uint64_t now)
+{
+    struct outside *o = &n->outside;
+    gsi_watch_read(o->watch, &o->changes);
+    if ((o->changes.addresses || o->changes.ways) && o->look_at > now + LOOK_SOON)
+        o->look_at = now + LOOK_SOON;
+}
+
+static void look(struct node *n, uint64_t now)
+{
+    struct outside *o = &n->outside;
+    bool first = !o->look_at, other_way = o->changes.ways;
+    o->look_at = now + (o->watch >= 0 ? LOOK_WATCHED : LOOK_EACH);
+    o->changes = (struct changes){0};
+    if (!look_at_interfaces(n) && !other_way)
+        return;
+    if (!first) {
+        gsi_paths_link_changed(n->paths, now);
+        gsi_netcheck_start(o->netcheck, true, now);
+    }
+    if (make_list(n, now))
+        gsi_session_update(n);
+}
+
 void gsi_outside_step(struct node *n, uint64_t now)
 {
     struct outside *o = &n->outside;
-    if (now >= o->look_at) {
-        bool first = !o->look_at;
-        o->look_at = now + LOOK_EACH;
-        if (look_at_interfaces(n)) {
-            if (!first) {
-                gsi_paths_link_changed(n->paths, now);
-                gsi_netcheck_start(o->netcheck, true, now);
-            }
-            if (make_list(n, now))
-                gsi_session_update(n);
-        }
-    }
+    if (now >= o->look_at)
+        look(n, now);
     if (o->resolve_at && now >= o->resolve_at && !o->resolving)
         gsi_outside_map(n, now);
     const struct plane_stat *stat = gsi_plane_stat(n->plane);

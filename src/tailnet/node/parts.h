@@ -13,6 +13,7 @@
 #include "tailnet/derp/policy.h"
 #include "tailnet/disco/own.h"
 #include "tailnet/keys/state.h"
+#include "tailnet/link/watch.h"
 #include "tailnet/netmap/netmap.h"
 #include "tailnet/node/node.h"
 #include "tailnet/plane/plane.h"
@@ -253,6 +254,8 @@ struct outside {
     size_t own_n;
     struct ip interfaces[INTERFACES_MAX];
     size_t interfaces_n;
+    int watch;           /* tells of changes; -1: nothing does */
+    struct changes changes;
     uint64_t look_at;    /* for changed interfaces */
     uint64_t resolve_at; /* the STUN servers' names again; 0: there are none */
     uint64_t active_ns;  /* the last packet of the tailnet */
@@ -269,6 +272,8 @@ void gsi_outside_stun(struct node *n, const uint8_t *bytes, size_t len, uint64_t
 void gsi_outside_step(struct node *n, uint64_t now);
 uint64_t gsi_outside_deadline(const struct node *n);
 void gsi_outside_want(struct node *n, uint64_t now);
+/* The watch is readable. */
+void gsi_outside_watch(struct node *n, uint64_t now);
 
 /* ---- workers: jobs in order, then the thread ends ---- */
 

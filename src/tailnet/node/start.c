@@ -386,7 +386,7 @@ int gsi_node_start(gs_tailnet *out, const gs_tailnet_config *config)
     n->members.ready_last = &n->members.ready;
     gsi_worker_init(n, &n->reader);
     gsi_worker_init(n, &n->finder);
-    n->wake = n->diag = -1;
+    n->wake = n->diag = n->outside.watch = -1;
     n->holders = 1;
     n->pid = getpid();
     int e = prepare(n, config);
