@@ -113,6 +113,10 @@ GS_API const struct gs_transport *gs_transport_find(const char *scheme);
  * has become readable or writable (a listener: a connection waits). Any thread, any lock of the transport's own held. */
 GS_API void gs_transport_ready(gs_io *io, bool readable, bool writable);
 
+/* The scheme under which the transport that io was made for is registered, so that one set of slots can serve several schemes.
+ * Lives as long as the process; NULL for an io that is none. */
+GS_API const char *gs_io_scheme(const gs_io *io);
+
 /* A socket of the network that io belongs to (SOCK_NONBLOCK | SOCK_CLOEXEC added): the descriptor or -errno. A transport that
  * makes its sockets otherwise leaves that network. */
 GS_API GS_MUST_USE int gs_io_socket(gs_io *io, int domain, int type, int protocol);

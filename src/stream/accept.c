@@ -63,10 +63,10 @@ static int settle_in(struct stream *s, uint64_t id, const struct stream *l, void
 /* Listener locked. A connection of the kernel's queue becomes a stream of `owner`; *fresh names it. -EAGAIN: none waits. */
 static int accept_one(struct stream *l, gs_mailbox owner, uint64_t *fresh)
 {
-    struct gs_io brief = {0}, *at = &brief;
+    struct gs_io brief = {.scheme = l->t->scheme}, *at = &brief;
     struct stream_io *io = NULL;
     if (!(l->t->flags & GS_T_KERNEL)) {
-        io = stream_io_new(NULL, 0, NULL);
+        io = stream_io_new(NULL, 0, &brief);
         if (!io)
             return -ENOMEM;
         at = stream_io(io);

@@ -32,13 +32,14 @@ static void ready(struct gs_io *at, bool readable, bool writable)
         flusher_poke();
 }
 
-struct stream_io *stream_io_new(struct stream *s, uint64_t id, const char *netns)
+struct stream_io *stream_io_new(struct stream *s, uint64_t id, const struct gs_io *like)
 {
     struct stream_io *io = gsi_zalloc(sizeof *io);
     if (!io)
         return NULL;
     pthread_mutex_init(&io->mutex, NULL);
-    io->io.netns = netns;
+    io->io.scheme = like->scheme;
+    io->io.netns = like->netns;
     io->io.ready = ready;
     io->s = s;
     io->id = id;

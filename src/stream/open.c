@@ -159,9 +159,9 @@ static int listen_now(struct stream *s, uint64_t id)
     const struct gs_transport *base = o->stack.base;
     if (!base->listen || !base->accept)
         return gsi_fail(-ENOTSUP, "transport %s cannot listen", base->scheme);
-    struct gs_io brief = {.netns = netns_of(o->opts)}, *io = &brief;
+    struct gs_io brief = {.scheme = base->scheme, .netns = netns_of(o->opts)}, *io = &brief;
     if (!(base->flags & GS_T_KERNEL)) {
-        if (!(s->more->io = stream_io_new(s, id, brief.netns)))
+        if (!(s->more->io = stream_io_new(s, id, &brief)))
             return -ENOMEM;
         stream_io_owner(s, s->source.owner);
         io = stream_io(s->more->io);

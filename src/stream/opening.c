@@ -139,9 +139,9 @@ static void set_transport(struct stream *s, const struct gs_transport *t, void *
 static int connect_next(struct stream *s, uint64_t id, struct opening *o)
 {
     const struct gs_transport *base = o->stack.base;
-    struct gs_io brief = {.netns = netns_of(o->opts)}, *io = &brief;
+    struct gs_io brief = {.scheme = base->scheme, .netns = netns_of(o->opts)}, *io = &brief;
     if (!(base->flags & GS_T_KERNEL)) {
-        if (!s->more->io && !(s->more->io = stream_io_new(s, id, netns_of(o->opts))))
+        if (!s->more->io && !(s->more->io = stream_io_new(s, id, &brief)))
             return -ENOMEM;
         stream_io_owner(s, s->source.owner);
         io = stream_io(s->more->io);
@@ -171,6 +171,7 @@ static int push_layer(struct stream *s, struct opening *o)
     l->io.lower = s->t;
     l->io.lower_ctx = s->ctx;
     l->t = o->stack.layer[--o->layers_left];
+    l->io.scheme = l->t->scheme;
     gs_target at = {.rest = o->stack.rest};
     int e = l->t->upgrade(&l->io, o->server, &at, o->opts, &l->ctx);
     if (e < 0)

@@ -329,7 +329,8 @@ bool active_once_more(struct gsi_mailbox *mb, struct stream *s, uint64_t id);
 int profile_apply(struct profile *p, const gs_opt *opts);
 
 /* io.c */
-struct stream_io *stream_io_new(struct stream *s, uint64_t id, const char *netns);
+/* Scheme and network as those of `like`. */
+struct stream_io *stream_io_new(struct stream *s, uint64_t id, const struct gs_io *like);
 struct gs_io *stream_io(struct stream_io *io);
 /* Accept makes it before there is a stream. */
 void stream_io_bind(struct stream_io *io, struct stream *s, uint64_t id);

@@ -307,6 +307,8 @@ void gs_transport_ready(gs_io *io, bool readable, bool writable)
         io->ready(io, readable, writable);
 }
 
+const char *gs_io_scheme(const gs_io *io) { return io ? io->scheme : NULL; }
+
 int gs_io_socket(gs_io *io, int domain, int type, int protocol)
 {
     return io ? gsi_net_socket(io->netns, domain, type, protocol) : GS_EBADARG;

@@ -10,6 +10,7 @@
 
 /* What a transport works through. Lives as long as ctx, but for GS_T_KERNEL bases only during the call. */
 struct gs_io {
+    const char *scheme; /* of the transport that is called with it: the registry's */
     const char *netns; /* network namespace that sockets are made in; NULL: the host's */
     const struct gs_transport *lower; /* for layers: the bytes below */
     void *lower_ctx;

@@ -45,6 +45,14 @@ HOSTILE(gs_transport_ready)
     gs_transport_ready(&none, false, false);
 }
 
+HOSTILE(gs_io_scheme)
+{
+    (void)state;
+    gs_io none = {0};
+    assert_null(gs_io_scheme(NULL));
+    assert_null(gs_io_scheme(&none));
+}
+
 HOSTILE(gs_io_socket)
 {
     (void)state;
@@ -173,7 +181,7 @@ HOSTILE(gs_opt_name_text)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ROW(gs_transport_register), ROW(gs_transport_find), ROW(gs_transport_ready),  ROW(gs_io_socket),
+        ROW(gs_transport_register), ROW(gs_transport_find), ROW(gs_transport_ready),  ROW(gs_io_scheme), ROW(gs_io_socket),
         ROW(gs_io_readv),           ROW(gs_io_writev),      ROW(gs_io_shutdown),      ROW(gs_io_flush),
         ROW(gs_set_default_opts),
         ROW(gs_opt_parse),          ROW(gs_opt_clear),      ROW(gs_opt_text),         ROW(gs_opt_name_text),

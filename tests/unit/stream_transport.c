@@ -192,6 +192,81 @@ static void fresh_streams_answer_the_tables_defaults(void **state)
     gs_stream_close(s), gs_stream_close(l);
 }
 
+/* ---- one set of slots under two schemes ---- */
+
+static const char *asked_as[8];
+static int asked;
+static void note_scheme(const gs_io *io) { asked_as[asked++ % 8] = gs_io_scheme(io); }
+
+static int twin_listen(gs_io *io, const gs_target *at, const gs_opt *opts, void **ctx)
+{
+    (void)at, (void)opts;
+    note_scheme(io);
+    *ctx = io;
+    return 0;
+}
+static int twin_accept(void *listener, gs_io *io, void **ctx)
+{
+    (void)listener;
+    note_scheme(io);
+    *ctx = io;
+    return 0;
+}
+static int twin_connect(gs_io *io, const gs_target *to, const gs_opt *opts, void **ctx)
+{
+    (void)to, (void)opts;
+    note_scheme(io);
+    *ctx = io;
+    return 0;
+}
+static ssize_t twin_bytes(void *ctx, const struct iovec *iov, int n)
+{
+    (void)ctx, (void)iov, (void)n;
+    return -EAGAIN;
+}
+static int thin_noting_upgrade(gs_io *lower, bool server, const gs_target *at, const gs_opt *opts, void **ctx)
+{
+    note_scheme(lower);
+    return thin_upgrade(lower, server, at, opts, ctx);
+}
+
+static void expect_asked_as(const char *scheme)
+{
+    assert_int_equal(asked, 1);
+    assert_string_equal(asked_as[0], scheme);
+    asked = 0;
+}
+
+static void an_io_says_for_which_scheme_it_is(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"twin-a", "twin-b"};
+    struct gs_transport twin = {.size = sizeof twin, .listen = twin_listen, .accept = twin_accept, .connect = twin_connect,
+        .readv = twin_bytes, .writev = twin_bytes, .close = thin_close, .flags = GS_T_NO_HALF_CLOSE};
+    struct gs_transport layer = thin;
+    layer.scheme = "noting";
+    layer.upgrade = thin_noting_upgrade;
+    assert_ok(gs_transport_register(&layer));
+    for (int i = 0; i < 2; i++) {
+        gs_stream l, a, b;
+        char address[32];
+        twin.scheme = names[i];
+        assert_ok(gs_transport_register(&twin));
+        snprintf(address, sizeof address, "%s://x", names[i]);
+        assert_ok(gs_stream_listen(&l, address, NULL, GS_NO_MAILBOX));
+        expect_asked_as(names[i]);
+        assert_ok(gs_stream_connect(&a, address, NULL, GS_NO_MAILBOX, 0));
+        expect_asked_as(names[i]);
+        assert_ok(gs_stream_accept(l, &b, GS_NO_MAILBOX, 0, NULL));
+        expect_asked_as(names[i]);
+        assert_ok(gs_stream_upgrade(a, "noting", false, NULL, 0));
+        expect_asked_as("noting");
+        gs_stream_close(a);
+        gs_stream_close(b);
+        gs_stream_close(l);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -199,6 +274,7 @@ int main(void)
         cmocka_unit_test(fd_is_tried_for_the_first_address_only),
         cmocka_unit_test(defaults_hold_where_the_list_says_nothing),
         cmocka_unit_test(fresh_streams_answer_the_tables_defaults),
+        cmocka_unit_test(an_io_says_for_which_scheme_it_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
