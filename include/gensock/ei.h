@@ -150,6 +150,29 @@ GS_API GS_MUST_USE int gs_epmd_register(const char *epmd, const gs_opt *opts, co
  * left out. -EMSGSIZE: more than 65,536. After an error some may have been written. */
 GS_API GS_MUST_USE ssize_t gs_epmd_names(const char *epmd, const gs_opt *opts, gs_epmd_node *out, size_t cap, int timeout_ms);
 
+/* ---- the other way round: what implements ei's table becomes a transport ---- */
+
+/* Makes a transport of a table: addresses "scheme://host:port" (IPv4, as ei's), with everything that streams have on top:
+ * framing, timeouts, active modes, ownership, layers ("tls+scheme://…"). cbs is copied, cbs_sz bytes of it: slots that a
+ * smaller table lacks are as NULL. setup is what its `socket` gets; it must live as long as the process. 0, or as
+ * gs_transport_register: -EEXIST; -EINVAL, with the reason in the detail: socket, close, listen, accept, connect, write and
+ * read must be there, and get_fd without FULL_IMPL; no flags but ei's; -ENOMEM; GS_EBADARG: no table.
+ *
+ * What a table has to keep stands in ei_connect(3), "User Supplied Socket Implementation". What streams make of it:
+ *
+ * - Without EI_SCLBK_FLG_FULL_IMPL the descriptor of get_fd is set non-blocking for good, and waited for; tmo says nothing.
+ * - With it read, write and writev are called with tmo 0, and for 16 KiB at most to write. ETIMEDOUT then means "not now",
+ *   and that nothing was moved. Its descriptor may be of any kind, or none: what that fails to tell comes some milliseconds
+ *   late. connect (for 120 s at most) and accept (for 10 s, when somebody waits) run in threads of their own, 256 at most.
+ *   Closing the stream does not wait for them, nor does the end of the process.
+ * - connect_handshake_complete and accept_handshake_complete are called when a connection stands: what follows is the
+ *   stream's.
+ * - The calls for one socket come one at a time, from any thread. If one raises SIGPIPE, nobody sees it.
+ *
+ * Tables have no words for a half close (gs_stream_shutdown: -ENOTSUP), a reset, and options of the kernel's (-ENOTSUP).
+ * Names are what the table tells, else what its descriptor knows. */
+GS_API GS_MUST_USE int gs_transport_from_ei(const char *scheme, const ei_socket_callbacks *cbs, int cbs_sz, void *setup);
+
 #ifdef __cplusplus
 }
 #endif

@@ -2,6 +2,7 @@
 #include "ei/seam.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -9,6 +10,16 @@
 static int open_eventfd(unsigned count, int flags) { return eventfd(count, flags); }
 
 static int change(int fd, int command, int value) { return fcntl(fd, command, value); }
+
+static int create_thread(pthread_t *out, void *(*run)(void *), void *arg)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int e = pthread_create(out, NULL, run, arg);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return e;
+}
 
 struct gsi_ei_sys gsi_ei_sys = {
     .malloc = malloc,
@@ -21,4 +32,5 @@ struct gsi_ei_sys gsi_ei_sys = {
     .fcntl = change,
     .read = read,
     .write = write,
+    .thread_create = create_thread,
 };

@@ -3,6 +3,7 @@
 #ifndef GSI_EI_SEAM_H
 #define GSI_EI_SEAM_H
 
+#include <pthread.h>
 #include <stddef.h>
 #include <sys/epoll.h>
 #include <sys/types.h>
@@ -18,6 +19,7 @@ struct gsi_ei_sys {
     int (*fcntl)(int fd, int command, int value);
     ssize_t (*read)(int fd, void *p, size_t n);
     ssize_t (*write)(int fd, const void *p, size_t n);
+    int (*thread_create)(pthread_t *out, void *(*run)(void *), void *arg); /* all signals blocked; 0 or an errno */
 };
 extern struct gsi_ei_sys gsi_ei_sys;
 

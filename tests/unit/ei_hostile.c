@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <gensock/ei.h>
 #include <limits.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "hostile.h"
@@ -152,6 +153,23 @@ static void the_calls_over_ei_survive_a_careless_caller(void **state)
     assert_code(gs_ei_error(), GS_ENOSCHEME);
 }
 
+HOSTILE(gs_transport_from_ei)
+{
+    (void)state;
+    int size;
+    ei_socket_callbacks none = {0}, noise;
+    const ei_socket_callbacks *table = gs_ei_callbacks(&size);
+    memset(&noise, 0xff, sizeof noise);
+    assert_code(gs_transport_from_ei("x", NULL, size, NULL), GS_EBADARG);
+    assert_code(gs_transport_from_ei("x", table, INT_MIN, NULL), GS_EBADARG);
+    assert_code(gs_transport_from_ei("x", table, 0, NULL), GS_EBADARG);
+    assert_code(gs_transport_from_ei("x", &none, sizeof none, NULL), -EINVAL);
+    assert_code(gs_transport_from_ei("x", &noise, sizeof noise, NULL), -EINVAL);
+    assert_code(gs_transport_from_ei(NULL, table, size, NULL), -EINVAL);
+    assert_code(gs_transport_from_ei("", table, size, NULL), -EINVAL);
+    assert_code(gs_transport_from_ei("%n%s", table, size, NULL), -EINVAL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -159,6 +177,7 @@ int main(void)
         ROW(gs_ei_error),
         ROW(gs_ei_stream),
         ROW(gs_ei_callbacks),
+        ROW(gs_transport_from_ei),
         cmocka_unit_test(the_calls_over_ei_survive_a_careless_caller),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
