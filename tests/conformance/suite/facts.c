@@ -15,6 +15,13 @@ static const struct facts rows[] = {
     {"tls+mem",   false, false, false, false, true,  true,  true,  true,  true,   false, false,  1 << 20, -ECONNREFUSED, GS_PEER_TLS},
     {"tailnet",   true,  true,  true,  true,  false, false, true,  true,  true,   false, true,   8 << 20, -ECONNREFUSED, GS_PEER_TAILNET},
     {"tls+tailnet", true, true,  true,  true,  true,  true,  true,  true,  true,   false, true,   8 << 20, -ECONNREFUSED, GS_PEER_TLS},
+    {"ei-plain",  true,  true,  false, false, false, false, false, false, true,   false, true,   8 << 20, -ECONNREFUSED, GS_PEER_UNKNOWN},
+    {"ei-bare",   true,  true,  false, false, false, false, false, false, true,   false, true,   8 << 20, -ECONNREFUSED, GS_PEER_UNKNOWN},
+    {"ei-full",   true,  true,  false, false, false, false, false, false, true,   false, false,  8 << 20, -ECONNREFUSED, GS_PEER_UNKNOWN},
+    {"ei-short",  true,  true,  false, false, false, false, false, false, true,   false, false,  8 << 20, -ECONNREFUSED, GS_PEER_UNKNOWN},
+    {"ei-tcp",    true,  true,  false, false, false, false, false, false, true,   false, false,  8 << 20, -ECONNREFUSED, GS_PEER_UNKNOWN},
+    {"ei-unix",   true,  true,  false, false, false, false, false, false, true,   false, false,  8 << 20, -ECONNREFUSED, GS_PEER_UNKNOWN},
+    {"ei-tls",    true,  true,  false, false, true,  false, false, false, true,   false, false,  8 << 20, -ECONNREFUSED, GS_PEER_UNKNOWN},
     {"toy",       false, false, false, false, false, false, true,  true,  true,   false, false,  1 << 20, -ECONNREFUSED, GS_PEER_UNKNOWN},
 };
 /* clang-format on */

@@ -25,7 +25,7 @@ struct facts {
     bool port;            /* … with a port */
     bool kernel;          /* a kernel socket at the bottom, with its options */
     bool tcp;             /* options of TCP */
-    bool layered;         /* something above it: neither export nor import */
+    bool layered;         /* something above it: neither export nor import, and a connect that needs its accept */
     bool secure;          /* a certificate has been verified; a cut or reset is told as truncated */
     bool half_close;      /* shutdown(write) leaves reading open */
     bool resets;          /* linger 0 reaches the peer as a reset */
