@@ -125,6 +125,8 @@ bool gsi_ei_box_close(struct gsi_ei_box *b)
     if (!(atomic_fetch_and(&b->word, ~OPEN) & OPEN))
         return false;
     gs_stream s = gsi_ei_box_stream(b);
+    if (s.id && b->way == GSI_EI_PLAIN)
+        gsi_ei_plain_wake(b);
     if (s.id)
         (void)gs_stream_close(s);
     return true;

@@ -3,6 +3,7 @@
  *   callbacks.c  ei's table, and gs_ei_stream                     box.c      sockets of ei: contexts, life, descriptors
  *   options.c    the options of the streams that the table opens  input.c    bytes and connections that wait above a descriptor
  *   address.c    what gensock address an address of ei's is       thread.c   a thread's next address and last error
+ *   plain.c      kernel sockets without a timeout
  *   seam.c       the kernel and malloc                            epmd.c     questions to epmd; epmd_wire.c: how they are written
  *
  * They stand on gensock's public headers and on ei.h alone.
@@ -49,15 +50,17 @@ enum gsi_ei_way { GSI_EI_PLAIN, GSI_EI_BESIDE, GSI_EI_MAIL };
 struct gsi_ei_box {
     _Atomic uint64_t word;    /* generation (high 32), open, how many are inside */
     _Atomic uint64_t stream;  /* its id; 0: FRESH */
+    _Atomic int in_kernel;    /* plain.c: who waits there */
     _Atomic bool reading;     /* somebody reads or accepts: the fields of input.c are theirs */
     uint8_t role, way;        /* set before anybody but the opener knows the descriptor */
     int fd;
     const gs_ei_setup *setup;
     char *address;            /* gs_ei_next's, or NULL */
 
-    pthread_mutex_t mutex;    /* of the next two */
+    _Atomic bool writing;
+    _Atomic int writers;      /* that wait for it to end */
+    pthread_mutex_t mutex;
     pthread_cond_t written;   /* on the monotonic clock */
-    bool writing;
     int send_timeout;         /* what the stream's option is set to: who is writing knows */
 
     /* input.c; BESIDE and MAIL */
@@ -84,6 +87,13 @@ GS_MUST_USE int gsi_ei_box_settle(struct gsi_ei_box *b, gs_stream s, gs_mailbox 
 /* Inside. Ends it: whoever waits inside wakes. False: somebody else did. */
 bool gsi_ei_box_close(struct gsi_ei_box *b);
 static inline gs_stream gsi_ei_box_stream(struct gsi_ei_box *b) { return (gs_stream){atomic_load(&b->stream)}; }
+
+/* ---- plain.c; inside, PLAIN ---- */
+/* The bytes, at least one; read: 0: the peer's end. -EAGAIN: the stream can do it. */
+GS_MUST_USE ssize_t gsi_ei_plain_read(struct gsi_ei_box *b, void *p, size_t n);
+GS_MUST_USE ssize_t gsi_ei_plain_write(struct gsi_ei_box *b, const struct iovec *iov, int n);
+/* The box is closed: who waits in the kernel comes out. */
+void gsi_ei_plain_wake(struct gsi_ei_box *b);
 
 /* ---- input.c; inside, and `reading` is the caller's ---- */
 /* The bytes copied, as soon as there are any; 0: the peer's end. GS_ETIMEOUT, or why not. */

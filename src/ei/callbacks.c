@@ -207,12 +207,10 @@ static int read_some(void *ctx, char *p, ssize_t *len, unsigned tmo)
         return left(b, -ENOTCONN);
     if (!*len)
         return left(b, 0);
-    bool alone = b->way != GSI_EI_PLAIN;
-    if (alone && atomic_exchange(&b->reading, true))
+    if (atomic_exchange(&b->reading, true))
         return left(b, -EALREADY);
     ssize_t k = gsi_ei_input_read(b, p, (size_t)*len, milliseconds(tmo));
-    if (alone)
-        atomic_store(&b->reading, false);
+    atomic_store(&b->reading, false);
     if (k >= 0)
         *len = k;
     return left(b, k < 0 ? (int)k : 0);
@@ -231,25 +229,36 @@ static struct timespec after(int timeout_ms)
     return by;
 }
 
-/* One writer at a time, each with its own timeout. */
-static int begin_writing(struct gsi_ei_box *b, int timeout_ms)
+/* Another thread writes. *timeout_ms becomes what is left of it. */
+static int await_writer(struct gsi_ei_box *b, int *timeout_ms)
 {
-    int e = timeout_ms ? 0 : ETIMEDOUT;
+    int e = *timeout_ms ? 0 : ETIMEDOUT;
+    int64_t began = now_ms();
+    struct timespec by = *timeout_ms > 0 ? after(*timeout_ms) : (struct timespec){0};
     pthread_mutex_lock(&b->mutex);
-    struct timespec by = b->writing && timeout_ms > 0 ? after(timeout_ms) : (struct timespec){0};
-    while (b->writing && e == 0)
-        e = timeout_ms == GS_INFINITY ? pthread_cond_wait(&b->written, &b->mutex)
-                                      : pthread_cond_timedwait(&b->written, &b->mutex, &by);
-    bool mine = !b->writing;
-    b->writing = true;
+    atomic_fetch_add(&b->writers, 1);
+    bool taken;
+    while ((taken = atomic_exchange(&b->writing, true)) && e == 0)
+        e = *timeout_ms < 0 ? pthread_cond_wait(&b->written, &b->mutex) : pthread_cond_timedwait(&b->written, &b->mutex, &by);
+    atomic_fetch_sub(&b->writers, 1);
     pthread_mutex_unlock(&b->mutex);
-    return mine ? 0 : GS_ETIMEOUT;
+    *timeout_ms = time_left(*timeout_ms, began);
+    return taken ? GS_ETIMEOUT : 0;
+}
+
+/* One writer at a time, each with its own timeout. Who ends sees who waits, or who waits sees the end: each looks after it has
+ * said what it does. */
+static int begin_writing(struct gsi_ei_box *b, int *timeout_ms)
+{
+    return atomic_exchange(&b->writing, true) ? await_writer(b, timeout_ms) : 0;
 }
 
 static void end_writing(struct gsi_ei_box *b)
 {
+    atomic_store(&b->writing, false);
+    if (!atomic_load(&b->writers))
+        return;
     pthread_mutex_lock(&b->mutex);
-    b->writing = false;
     pthread_cond_signal(&b->written);
     pthread_mutex_unlock(&b->mutex);
 }
@@ -258,13 +267,21 @@ static void end_writing(struct gsi_ei_box *b)
 static int send_pieces(struct gsi_ei_box *b, const struct iovec *iov, int n, int timeout_ms, gs_rest *rest)
 {
     gs_stream s = gsi_ei_box_stream(b);
+    ssize_t k = b->way == GSI_EI_PLAIN && timeout_ms == GS_INFINITY ? gsi_ei_plain_write(b, iov, n) : -EAGAIN;
+    if (k > 0)
+        rest->body_left -= (size_t)k;
+    if (k != -EAGAIN)
+        return k < 0 ? (int)k : 0;
     if (timeout_ms != b->send_timeout) {
         int e = gs_stream_setopts(s, GS_OPTS(GS_INT(SEND_TIMEOUT, timeout_ms)));
         if (e < 0)
             return e;
         b->send_timeout = timeout_ms;
     }
-    return gs_stream_sendv(s, iov, n, rest);
+    int e = gs_stream_sendv(s, iov, n, rest);
+    if (e == 0)
+        rest->body_left = 0;
+    return e;
 }
 
 /* What has left is told as written; why the rest has not, the next call tells. */
@@ -288,15 +305,12 @@ static int write_pieces(void *ctx, const struct iovec *iov, int n, ssize_t *len,
     if (!total)
         return left(b, 0);
     int timeout_ms = milliseconds(tmo);
-    int64_t began = now_ms();
-    int e = begin_writing(b, timeout_ms);
+    int e = begin_writing(b, &timeout_ms);
     gs_rest rest = {.body_left = total};
     if (e == 0) {
-        e = send_pieces(b, iov, n, time_left(timeout_ms, began), &rest);
+        e = send_pieces(b, iov, n, timeout_ms, &rest);
         end_writing(b);
     }
-    if (e == 0)
-        rest.body_left = 0;
     *len = (ssize_t)(total - rest.body_left);
     if (*len)
         return left(b, 0);

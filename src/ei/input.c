@@ -109,7 +109,10 @@ static ssize_t end_of(struct gsi_ei_box *b, int code)
 ssize_t gsi_ei_input_read(struct gsi_ei_box *b, void *p, size_t n, int timeout_ms)
 {
     if (b->way == GSI_EI_PLAIN) {
-        ssize_t k = gs_stream_recv(gsi_ei_box_stream(b), p, n, 0, timeout_ms);
+        ssize_t k = timeout_ms == GS_INFINITY ? gsi_ei_plain_read(b, p, n) : -EAGAIN;
+        if (k != -EAGAIN)
+            return k;
+        k = gs_stream_recv(gsi_ei_box_stream(b), p, n, 0, timeout_ms);
         return k < 0 ? end_of(b, (int)k) : k;
     }
     ssize_t got = 0;

@@ -33,4 +33,6 @@ struct gsi_ei_sys gsi_ei_sys = {
     .read = read,
     .write = write,
     .thread_create = create_thread,
+    .recv = recv,
+    .sendmsg = sendmsg,
 };

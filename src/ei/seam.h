@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stddef.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 struct gsi_ei_sys {
@@ -20,6 +21,8 @@ struct gsi_ei_sys {
     ssize_t (*read)(int fd, void *p, size_t n);
     ssize_t (*write)(int fd, const void *p, size_t n);
     int (*thread_create)(pthread_t *out, void *(*run)(void *), void *arg); /* all signals blocked; 0 or an errno */
+    ssize_t (*recv)(int fd, void *p, size_t n, int flags);
+    ssize_t (*sendmsg)(int fd, const struct msghdr *m, int flags);
 };
 extern struct gsi_ei_sys gsi_ei_sys;
 

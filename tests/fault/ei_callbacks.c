@@ -29,6 +29,8 @@ static int faulty_close(int fd) { return gsi_sys.close(fd); }
 static int faulty_fcntl(int fd, int command, int value) { return gsi_sys.fcntl(fd, command, value); }
 static ssize_t faulty_read(int fd, void *p, size_t n) { return gsi_sys.read(fd, p, n); }
 static ssize_t faulty_write(int fd, const void *p, size_t n) { return gsi_sys.write(fd, p, n); }
+static ssize_t faulty_recv(int fd, void *p, size_t n, int flags) { return gsi_sys.recv(fd, p, n, flags); }
+static ssize_t faulty_sendmsg(int fd, const struct msghdr *m, int flags) { return gsi_sys.sendmsg(fd, m, flags); }
 
 /* The core knows no dup3: an fcntl that fails stands for one. */
 static int faulty_dup3(int from, int to, int flags) { return gsi_sys.fcntl(from, F_GETFL, 0) < 0 ? -1 : dup3(from, to, flags); }
@@ -50,6 +52,8 @@ static void prepare(void)
         .fcntl = faulty_fcntl,
         .read = faulty_read,
         .write = faulty_write,
+        .recv = faulty_recv,
+        .sendmsg = faulty_sendmsg,
     };
     beside = *gs_transport_find("tcp");
     beside.scheme = "beside";
@@ -107,7 +111,7 @@ static int pass_on(void *from, void *to, const char *text, size_t n)
     int e;
     for (ssize_t len; at < n; at += (size_t)len) {
         len = (ssize_t)(n - at);
-        if ((e = table()->write(from, text + at, &len, WAIT)))
+        if ((e = table()->write(from, text + at, &len, n % 2 ? WAIT : EI_SCLBK_INF_TMO)))
             return answer(e);
     }
     for (at = 0; at < n;) {
@@ -119,7 +123,7 @@ static int pass_on(void *from, void *to, const char *text, size_t n)
         p.fd = fd;
         if (poll(&p, 1, WAIT) != 1) /* bytes never hide, whatever failed before */
             return -EPROTO;
-        if ((e = table()->read(to, got + at, &len, WAIT)))
+        if ((e = table()->read(to, got + at, &len, n % 2 ? WAIT : EI_SCLBK_INF_TMO)))
             return answer(e);
         if (!len)
             return -EPIPE;

@@ -400,6 +400,26 @@ static void close_wakes_who_writes(void **state)
     EACH_WORLD(w) close_wakes(&w, &w.client, blocked_write);
 }
 
+/* As with close(2): a process that was forked may go on with what its parent closes. */
+static void a_socket_that_is_shared_outlives_its_close(void **state)
+{
+    (void)state;
+    EACH_WORLD(w)
+    {
+        char got[8];
+        if (!w.row->plain)
+            continue;
+        int shared = dup(fd_of(w.client));
+        assert_true(shared >= 0);
+        assert_int_equal(table()->close(w.client), 0);
+        w.client = NULL;
+        assert_int_equal(write(shared, "child", 5), 5);
+        read_all(w.server, got, 5);
+        assert_memory_equal(got, "child", 5);
+        close(shared);
+    }
+}
+
 static void a_second_reader_is_refused_and_the_first_reads_on(void **state)
 {
     (void)state;
@@ -501,6 +521,7 @@ static int run_suite(const struct row *rows, size_t n)
         cmocka_unit_test(close_wakes_who_reads),
         cmocka_unit_test(close_wakes_who_accepts),
         cmocka_unit_test(close_wakes_who_writes),
+        cmocka_unit_test(a_socket_that_is_shared_outlives_its_close),
         cmocka_unit_test(a_second_reader_is_refused_and_the_first_reads_on),
         cmocka_unit_test(writers_take_turns),
         cmocka_unit_test(nothing_is_left_behind),
