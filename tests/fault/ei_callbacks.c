@@ -52,6 +52,7 @@ static void prepare(void)
         .fcntl = faulty_fcntl,
         .read = faulty_read,
         .write = faulty_write,
+        .thread_create = gsi_ei_sys.thread_create,
         .recv = faulty_recv,
         .sendmsg = faulty_sendmsg,
     };
