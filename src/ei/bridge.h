@@ -6,7 +6,7 @@
  *   plain.c      kernel sockets without a timeout
  *   seam.c       the kernel and malloc                            epmd.c     questions to epmd; epmd_wire.c: how they are written
  *
- * They stand on gensock's public headers and on ei.h alone.
+ * They stand on gensock's public headers and on ei.h alone. The other way, from a table to a transport, is reverse.h.
  */
 #ifndef GSI_EI_BRIDGE_H
 #define GSI_EI_BRIDGE_H

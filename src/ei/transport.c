@@ -153,6 +153,7 @@ static void run_accept(struct end *l)
     pthread_mutex_lock(&l->mutex);
     while (e == -EAGAIN && blind && !l->closed) {
         pthread_mutex_unlock(&l->mutex);
+        (void)poll(NULL, 0, 1); /* in case that it does not wait at all */
         e = gsi_ei_table_accept(l, SLICE_MS, &fresh);
         pthread_mutex_lock(&l->mutex);
     }

@@ -263,6 +263,30 @@ static void closing_a_listener_does_not_wait_for_its_accept(void **state)
     close(fd);
 }
 
+static int hasty_accept(void **ctx, void *addr, int *len, unsigned tmo)
+{
+    (void)ctx, (void)addr, (void)len, (void)tmo;
+    tables.accepts++;
+    return ETIMEDOUT; /* without having waited */
+}
+
+/* And has no descriptor to wait for either. */
+static void an_accept_that_does_not_wait_is_no_loop(void **state)
+{
+    (void)state;
+    enum { QUIET = 200 };
+    gs_stream l, b;
+    ei_socket_callbacks hasty = tables_full();
+    hasty.accept = hasty_accept;
+    assert_ok(gs_transport_from_ei("t-hasty", &hasty, TABLES_SHORT, NULL));
+    tables_reset();
+    assert_ok(gs_stream_listen(&l, "t-hasty://127.0.0.1:0", NULL, GS_NO_MAILBOX));
+    assert_code(gs_stream_accept(l, &b, GS_NO_MAILBOX, QUIET, NULL), GS_ETIMEOUT);
+    assert_in_range(tables.accepts, 1, 2 * QUIET); /* a loop makes a million */
+    assert_ok(gs_stream_close(l));
+    assert_until(tables.closes == 1, WAIT);
+}
+
 /* One that came when its accept had given up is there for the next. */
 static void what_a_thread_accepted_waits_for_the_next_accept(void **state)
 {
@@ -341,6 +365,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(calls_that_take_long_have_a_limit),
         cmocka_unit_test(a_handshake_inside_accept_is_not_broken_off),
         cmocka_unit_test(closing_a_listener_does_not_wait_for_its_accept),
+        cmocka_unit_test(an_accept_that_does_not_wait_is_no_loop),
         cmocka_unit_test(what_a_thread_accepted_waits_for_the_next_accept),
         cmocka_unit_test(the_process_ends_while_everything_is_open),
     };
