@@ -192,6 +192,25 @@ static void never_two_initiations_within_5_s(void **state)
     assert_in_range(world.alice.initiations, 2, 3);
 }
 
+static void an_initiation_that_went_nowhere_is_followed_at_once(void **state)
+{
+    (void)state;
+    world.cut = true;
+    node_say(&world.alice, 1);
+    world_run(10 * MS);
+    world.cut = false;
+    gsi_wireguard_hurry(world.alice.peer, 50 * MS, world.now);
+    gsi_wireguard_hurry(world.alice.peer, 3000 * MS, world.now); /* the sooner one counts */
+    world_run(39 * MS);
+    assert_int_equal(world.alice.initiations, 1);
+    world_run(1 * MS);
+    assert_int_equal(world.alice.initiations, 2);
+    assert_int_equal(world.bob.last_seen, 1);
+    gsi_wireguard_hurry(world.alice.peer, 50 * MS, world.now); /* there is a session: nothing waits */
+    world_run(100 * SECOND);
+    assert_int_equal(world.alice.initiations, 2);
+}
+
 static void a_key_with_2_60_messages_renews_but_5_s_after_the_last_initiation(void **state)
 {
     (void)state;
@@ -454,6 +473,7 @@ int main(void)
         IN_WORLD(keys_are_unusable_after_180_s_and_wiped),
         IN_WORLD(without_answer_it_tries_20_times_and_gives_up),
         IN_WORLD(never_two_initiations_within_5_s),
+        IN_WORLD(an_initiation_that_went_nowhere_is_followed_at_once),
         IN_WORLD(a_key_with_2_60_messages_renews_but_5_s_after_the_last_initiation),
         IN_WORLD(only_an_initiator_renews_by_time),
         IN_WORLD(timestamps_increase_when_the_clock_stands),

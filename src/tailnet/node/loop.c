@@ -11,6 +11,7 @@
 #include "tailnet/node/parts.h"
 
 #define SOON (SECOND / 20000)
+#define NEW_WAY (SECOND / 20) /* between a handshake's beginning and the next, on a new way */
 enum { FOLLOWERS = 8 }; /* so many in a row, and the next is waited for awake */
 
 static uint64_t clock_of(clockid_t id)
@@ -195,6 +196,8 @@ static void take_paths_event(struct node *n, const struct paths_event *e, uint64
     case PATHS_WANT_ENDPOINTS: gsi_outside_want(n, now); break;
     case PATHS_PONG: gsi_pings_pong(n, e); break;
     case PATHS_CHANGED:
+        if (p->plane.wg && e->info.kind != PATH_NONE)
+            gsi_wireguard_hurry(p->plane.wg, NEW_WAY, now); /* what was said before there was a way is lost */
         if (e->info.kind == PATH_DIRECT)
             gsi_node_event(n, GS_TAILNET_PATH, "%s direct %s", gsi_member_name(n, p), gsi_endpoint_text(&e->info.at, at));
         else if (e->info.kind == PATH_RELAY)

@@ -229,12 +229,6 @@ static bool make_list(struct node *n, uint64_t now)
     return other;
 }
 
-static void use_home(struct node *n, uint64_t now)
-{
-    gsi_derp_policy_home(n->relays.policy, n->outside.report.home, now);
-    gsi_session_update(n);
-}
-
 void gsi_outside_tell(struct node *n, uint64_t now)
 {
     gsi_derp_policy_home(n->relays.policy, n->outside.report.home, now);
@@ -270,7 +264,7 @@ static void take_events(struct node *n, uint64_t now)
     struct outside *o = &n->outside;
     for (enum netcheck_event what; (what = gsi_netcheck_next(o->netcheck, &o->report));)
         switch (what) {
-        case NETCHECK_HOME: use_home(n, now); break;
+        case NETCHECK_HOME: gsi_derp_policy_home(n->relays.policy, o->report.home, now); break;
         case NETCHECK_WANT_HTTPS: gsi_relays_probe(n, now); break;
         case NETCHECK_REPORT:
             if (make_list(n, now))

@@ -149,6 +149,7 @@ struct probe { /* GET /derp/latency-check, where UDP is blocked */
 
 struct relays {
     struct derp_policy *policy;
+    uint32_t home;            /* the region where peers are told to find us: the last one chosen whose connection stood; 0: none yet */
     char trouble[DETAIL_MAX]; /* with the home relay; "": none */
     char told[DETAIL_MAX];    /* by an event, why one was lost; "": one has come since */
     struct relay_link link[RELAYS_MAX];

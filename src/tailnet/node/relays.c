@@ -8,6 +8,7 @@
 #include "tailnet/node/parts.h"
 
 #define PROBE_WITHIN (2 * SECOND)
+#define NOT_HERE SECOND /* between handshakes with a peer that its relay does not know */
 #define CERT_PIN "sha256-raw:"
 enum { RELAY_PORT = 443, CERT_MAX = 16 * 1024 };
 
@@ -186,6 +187,15 @@ static void connect_link(struct node *n, const struct policy_order *o, uint64_t 
         lost(n, l, gsi_channel_why(e), now);
 }
 
+/* The home's connection stands: not before are peers told to send there, as a relay drops what is for nobody. */
+static void use_home(struct node *n, const struct relay_link *l)
+{
+    if (!l->preferred || !l->connected || n->relays.home == l->region)
+        return;
+    n->relays.home = l->region;
+    gsi_session_update(n);
+}
+
 static void obey(struct node *n, const struct policy_order *o, uint64_t now)
 {
     struct relay_link *l = link_of(&n->relays, o->region);
@@ -196,6 +206,7 @@ static void obey(struct node *n, const struct policy_order *o, uint64_t now)
     else if (o->what == POLICY_PREFER && l) {
         l->preferred = o->preferred;
         gsi_derp_prefer(l->client, o->preferred);
+        use_home(n, l);
     }
 }
 
@@ -264,6 +275,7 @@ static void connected(struct node *n, struct relay_link *l, uint64_t now)
         OPENSSL_free(w->bytes);
     }
     l->waiting_n = 0;
+    use_home(n, l);
 }
 
 static void received(struct node *n, struct relay_link *l, const struct derp_event *ev, uint64_t now)
@@ -285,8 +297,11 @@ static void take_event(struct node *n, struct relay_link *l, const struct derp_e
     case DERP_CONNECTED: connected(n, l, now); break;
     case DERP_RECEIVED: received(n, l, ev, now); break;
     case DERP_PEER_LEFT:
-        if ((p = gsi_peers_find(&n->members.peers, ev->key)))
-            gsi_derp_policy_gone(&p->heard, l->attempt);
+        if (!(p = gsi_peers_find(&n->members.peers, ev->key)))
+            break;
+        gsi_derp_policy_gone(&p->heard, l->attempt);
+        if (ev->gone == DERP_GONE_NOT_HERE && p->plane.wg) /* it may be about to come: nodes tell their home before they are there */
+            gsi_wireguard_hurry(p->plane.wg, NOT_HERE, now);
         break;
     case DERP_UNHEALTHY:
         gsi_node_event(n, GS_TAILNET_HEALTH, "relay %u: %.*s", l->region, (int)ev->n, (const char *)ev->packet);

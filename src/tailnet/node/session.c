@@ -58,7 +58,7 @@ static const struct hostinfo *describe(struct node *n, struct about *a)
     const struct netcheck_report *r = &n->outside.report;
     for (size_t i = 0; i < r->n; i++)
         a->latency[i] = (struct derp_latency){.region = (int)r->latencies[i].region, .ns = r->latencies[i].ns};
-    a->net = (struct net_info){.preferred_derp = (int)r->home, .latencies = a->latency, .latencies_n = r->n};
+    a->net = (struct net_info){.preferred_derp = (int)n->relays.home, .latencies = a->latency, .latencies_n = r->n};
     if (r->full) {
         a->net.working_udp = known_of(r->udp);
         a->net.working_ipv6 = known_of(r->v6.port != 0);

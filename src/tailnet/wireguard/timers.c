@@ -2,7 +2,8 @@
  *
  *   initiate       somebody wants a session: at once, but never two initiations within REKEY_TIMEOUT
  *   retransmit     REKEY_TIMEOUT and some jitter after an initiation without a response: another one; after RETRIES_MAX retries
- *                  the staged packets are dropped and it gives up until somebody sends again
+ *                  the staged packets are dropped and it gives up until somebody sends again; sooner when the node knows that
+ *                  it went nowhere (gsi_wireguard_hurry)
  *   new_handshake  KEEPALIVE_TIMEOUT + REKEY_TIMEOUT and some jitter after data was sent and nothing at all came back: a session
  *                  is wanted
  *   keepalive      KEEPALIVE_TIMEOUT after data came and nothing was sent: an empty packet; again when more data came meanwhile
@@ -110,6 +111,14 @@ void gsi_timers_initiation_sent(struct wg_peer *p, uint64_t now_ns)
     p->timers.initiated_ns = now_ns ? now_ns : 1;
     set(p, &p->timers.retransmit_ns, now_ns + REKEY_TIMEOUT + jitter());
     gsi_timers_authentic_sent(p);
+}
+
+void gsi_wireguard_hurry(struct wg_peer *p, uint64_t after_ns, uint64_t now_ns)
+{
+    struct timers *t = &p->timers;
+    uint64_t at = t->initiated_ns + after_ns > now_ns ? t->initiated_ns + after_ns : now_ns;
+    if (t->retransmit_ns != NEVER && at < t->retransmit_ns)
+        set(p, &t->retransmit_ns, at);
 }
 
 void gsi_timers_handshake_done(struct wg_peer *p)

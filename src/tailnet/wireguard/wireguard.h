@@ -64,6 +64,10 @@ struct wg_status {
     uint32_t staged;
     bool initiating;
 };
+/* An initiation that waits for its response went nowhere, as the caller has learned, or the way to the peer is another since: the
+ * next one goes now, but not sooner than after_ns behind it. Nothing where none waits. */
+void gsi_wireguard_hurry(struct wg_peer *p, uint64_t after_ns, uint64_t now_ns);
+
 const uint8_t *gsi_wireguard_key(const struct wg_peer *p);
 void *gsi_wireguard_who(const struct wg_peer *p);
 struct wg_status gsi_wireguard_status(const struct wg_peer *p);
