@@ -211,6 +211,27 @@ static void an_initiation_that_went_nowhere_is_followed_at_once(void **state)
     assert_int_equal(world.alice.initiations, 2);
 }
 
+static void a_newcomer_is_patient_only_later(void **state)
+{
+    (void)state;
+    static const uint64_t after_ms[] = {0, 250, 750, 1750, 3750, 7750}; /* the last: twice as long again, within REKEY_TIMEOUT */
+    uint64_t begin = world.now;
+    world.cut = true;
+    gsi_wireguard_newcomer(world.alice.w, begin + 10 * SECOND);
+    node_say(&world.alice, 1);
+    for (size_t i = 0; i < sizeof after_ms / sizeof *after_ms; i++) {
+        world_run(begin + after_ms[i] * MS - world.now);
+        assert_int_equal(world.alice.initiations, i + 1);
+    }
+    world_run(4999 * MS);
+    assert_int_equal(world.alice.initiations, 6);
+    world_run(1 * SECOND);
+    assert_int_equal(world.alice.initiations, 7);
+    world.cut = false;
+    world_run(6 * SECOND);
+    assert_int_equal(world.bob.last_seen, 1);
+}
+
 static void a_key_with_2_60_messages_renews_but_5_s_after_the_last_initiation(void **state)
 {
     (void)state;
@@ -474,6 +495,7 @@ int main(void)
         IN_WORLD(without_answer_it_tries_20_times_and_gives_up),
         IN_WORLD(never_two_initiations_within_5_s),
         IN_WORLD(an_initiation_that_went_nowhere_is_followed_at_once),
+        IN_WORLD(a_newcomer_is_patient_only_later),
         IN_WORLD(a_key_with_2_60_messages_renews_but_5_s_after_the_last_initiation),
         IN_WORLD(only_an_initiator_renews_by_time),
         IN_WORLD(timestamps_increase_when_the_clock_stands),

@@ -7,6 +7,7 @@
 #include "tailnet/node/parts.h"
 
 #define CHECK_EACH (30 * SECOND)
+#define NEWCOMER (10 * SECOND) /* so long peers may not have been told of our key */
 enum { LISTS = 64, DAY_S = 24 * 60 * 60 };
 
 /* What failed for lack of memory is tried once more. */
@@ -152,8 +153,11 @@ static void finish(struct node *n, uint64_t now)
         gsi_session_rotate(n, false, now);
     else if (!self->machine_authorized)
         gsi_node_state(n, GS_TAILNET_APPROVAL);
-    else if (m->addresses_n && n->state != GS_TAILNET_LOGIN)
+    else if (m->addresses_n && n->state != GS_TAILNET_LOGIN) {
+        if (n->state != GS_TAILNET_RUNNING)
+            gsi_wireguard_newcomer(n->wireguard, now + NEWCOMER);
         gsi_node_state(n, GS_TAILNET_RUNNING);
+    }
     if (!locked && n->state == GS_TAILNET_RUNNING && !m->self_due) /* a map has come, all of it was done */
         gsi_node_hindered(n, 0, "");
 }
@@ -332,8 +336,10 @@ int gsi_members_new_key(struct node *n, uint64_t now)
 {
     gsi_peers_clear(n, now);
     int e = gsi_node_make_plane(n);
-    if (e == 0)
+    if (e == 0) {
+        gsi_wireguard_newcomer(n->wireguard, now + NEWCOMER);
         e = gsi_relays_renew(n, now);
+    }
     if (e == 0)
         gsi_outside_tell(n, now);
     n->members.check_at = now;

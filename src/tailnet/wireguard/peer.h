@@ -88,6 +88,7 @@ struct wireguard {
     size_t held_bytes;
     struct wg_peer *events_first, *events_last;
     uint64_t wall_ns; /* the latest that tick was told */
+    uint64_t newcomer_until_ns;
     uint64_t drops[WG_DROPS];
 };
 

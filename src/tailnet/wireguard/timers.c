@@ -3,7 +3,7 @@
  *   initiate       somebody wants a session: at once, but never two initiations within REKEY_TIMEOUT
  *   retransmit     REKEY_TIMEOUT and some jitter after an initiation without a response: another one; after RETRIES_MAX retries
  *                  the staged packets are dropped and it gives up until somebody sends again; sooner when the node knows that
- *                  it went nowhere (gsi_wireguard_hurry)
+ *                  it went nowhere (gsi_wireguard_hurry), or while we are new to the peers (gsi_wireguard_newcomer)
  *   new_handshake  KEEPALIVE_TIMEOUT + REKEY_TIMEOUT and some jitter after data was sent and nothing at all came back: a session
  *                  is wanted
  *   keepalive      KEEPALIVE_TIMEOUT after data came and nothing was sent: an empty packet; again when more data came meanwhile
@@ -105,11 +105,20 @@ void gsi_timers_want_session(struct wg_peer *p, uint64_t now_ns)
     set(p, &t->initiate_ns, earliest > now_ns ? earliest : now_ns);
 }
 
+void gsi_wireguard_newcomer(struct wireguard *w, uint64_t until_ns) { w->newcomer_until_ns = until_ns; }
+
+/* How long a response is waited for. */
+static uint64_t patience(const struct wg_peer *p, uint64_t now_ns)
+{
+    uint64_t short_one = p->timers.retries < NEWCOMER_RETRIES ? NEWCOMER_TIMEOUT << p->timers.retries : REKEY_TIMEOUT;
+    return now_ns < p->w->newcomer_until_ns && short_one < REKEY_TIMEOUT ? short_one : REKEY_TIMEOUT + jitter();
+}
+
 void gsi_timers_initiation_sent(struct wg_peer *p, uint64_t now_ns)
 {
     p->timers.initiate_ns = NEVER;
     p->timers.initiated_ns = now_ns ? now_ns : 1;
-    set(p, &p->timers.retransmit_ns, now_ns + REKEY_TIMEOUT + jitter());
+    set(p, &p->timers.retransmit_ns, now_ns + patience(p, now_ns));
     gsi_timers_authentic_sent(p);
 }
 

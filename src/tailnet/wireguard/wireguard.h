@@ -64,6 +64,10 @@ struct wg_status {
     uint32_t staged;
     bool initiating;
 };
+/* Until then peers may not have heard of our key yet, and drop what they cannot place: initiations without a response are followed
+ * after NEWCOMER_TIMEOUT, then twice as long, up to REKEY_TIMEOUT. */
+void gsi_wireguard_newcomer(struct wireguard *w, uint64_t until_ns);
+
 /* An initiation that waits for its response went nowhere, as the caller has learned, or the way to the peer is another since: the
  * next one goes now, but not sooner than after_ns behind it. Nothing where none waits. */
 void gsi_wireguard_hurry(struct wg_peer *p, uint64_t after_ns, uint64_t now_ns);
