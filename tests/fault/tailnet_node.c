@@ -17,6 +17,7 @@
 enum { PEER_PORT = 7, OWN_PORT = 9 };
 
 static struct world world;
+static int expire_fd; /* a byte: the keys of all nodes called node have run out */
 
 /* ---- OpenSSL's memory ---- */
 
@@ -67,13 +68,25 @@ static void call_back(gs_tailnet peer, gs_stream s)
     }
 }
 
-static void be_world(int told)
+static void *expire_when_told(void *fd)
+{
+    gs_lab_node_info info;
+    for (char c; read(*(int *)fd, &c, 1) == 1;)
+        for (int i = 0; gs_lab_node(world.lab, i, &info) == 0; i++)
+            if (strncmp(info.name, "node", 4) == 0)
+                (void)!gs_lab_expire(world.lab, info.id);
+    return NULL;
+}
+
+static void be_world(int told, int expire)
 {
     gs_stream s;
+    pthread_t thread;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     world_begin(&world, (gs_lab_config){.auth_key = "key"});
     gs_tailnet peer = world_join(&world, "peer");
     gs_stream l = world_listen(peer, "tailnet://:7");
+    must(pthread_create(&thread, NULL, expire_when_told, &expire) == 0);
     must(write(told, &world, sizeof world) == sizeof world);
     for (;;)
         if (gs_stream_accept(l, &s, GS_NO_MAILBOX, GS_INFINITY, NULL) == 0) {
@@ -84,15 +97,18 @@ static void be_world(int told)
 
 static pid_t begin_world(void)
 {
-    int told[2];
-    must(pipe(told) == 0);
+    int told[2], expire[2];
+    must(pipe(told) == 0 && pipe(expire) == 0);
     pid_t pid = fork();
     must(pid >= 0);
     if (pid == 0) {
         close(told[0]);
-        be_world(told[1]);
+        close(expire[1]);
+        be_world(told[1], expire[0]);
     }
     close(told[1]);
+    close(expire[0]);
+    expire_fd = expire[1];
     must(read(told[0], &world, sizeof world) == sizeof world);
     close(told[0]);
     return pid;
@@ -155,12 +171,73 @@ static void a_node_survives_every_fault(void **state)
 {
     (void)state;
     fault_run_with("node", live, NULL,
-                   &(struct fault_options){.prepare = once, .real_clock = true, .at_most = 8, .timeout_ms = 60000});
+                   &(struct fault_options){.prepare = once, .real_clock = true, .at_most = 7, .timeout_ms = 60000});
+}
+
+/* ---- a new key ---- */
+
+static gs_tailnet lasting;
+
+static void start_lasting(void)
+{
+    gs_tailnet_config c = world_config(&world, "node");
+    must(gs_tailnet_start(&lasting, &c) == 0 && gs_tailnet_up(lasting, WAIT) == 0);
+}
+
+static int look(gs_tailnet_state *state, uint8_t key[32])
+{
+    const gs_tailnet_status_t *s;
+    int e = first_code(0, gs_tailnet_status(lasting, &s));
+    if (e == 0) {
+        *state = s->state;
+        memcpy(key, s->self.node_key, 32);
+        e = s->state == GS_TAILNET_FAILED ? s->error : 0;
+        gs_tailnet_status_free(s);
+    }
+    return e;
+}
+
+/* Its key runs out; it has another one soon, or tells why not. One that has given up is replaced. */
+static int renew(void *unused)
+{
+    (void)unused;
+    gs_tailnet_state state = 0;
+    uint8_t before[32] = {0}, after[32];
+    if (look(&state, before) < 0 || state != GS_TAILNET_RUNNING) {
+        if (fault_armed())
+            return GS_ECLOSED;
+        must(gs_tailnet_stop(lasting, 0) == 0);
+        start_lasting();
+        must(look(&state, before) == 0);
+    }
+    must(write(expire_fd, "", 1) == 1);
+    for (uint64_t by = real_ms() + (uint64_t)be_patient(); real_ms() < by; poll(NULL, 0, 10)) {
+        int e = look(&state, after);
+        if (e < 0 && state == GS_TAILNET_FAILED)
+            return first_code(0, e);
+        if (e == 0 && state == GS_TAILNET_RUNNING && memcmp(before, after, sizeof before) != 0)
+            return 0;
+    }
+    return GS_ETIMEOUT;
+}
+
+static void a_new_key_survives_every_fault(void **state)
+{
+    (void)state;
+    fault_run_with("new key", renew, NULL,
+                   &(struct fault_options){.prepare = start_lasting,
+                                           .real_clock = true,
+                                           .at_most = 6,
+                                           .timeout_ms = 60000,
+                                           .census_may_grow = true /* a node that goes on knows more with time */});
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_node_survives_every_fault)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_node_survives_every_fault),
+        cmocka_unit_test(a_new_key_survives_every_fault),
+    };
     if (CRYPTO_set_mem_functions(ssl_malloc, ssl_realloc, ssl_free) != 1)
         abort();
     pid_t pid = begin_world();
