@@ -1,5 +1,8 @@
 /* The table of identities by its own: whose an index is, and when another may have it. */
+#include <netinet/in.h>
 #include <openssl/crypto.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "support.h"
 #include "tailnet/node/parts.h"
@@ -73,9 +76,34 @@ static void no_index_is_used_again_while_a_connection_is_being_accepted(void **s
     assert_int_equal(add(1000000, LONG_AGO), 9);
 }
 
+/* As the transport does it: reset between gsi_conn_begin and connect(2), which would go on. */
+static void a_connection_that_was_reset_before_it_began_stays_so(void **state)
+{
+    (void)state;
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof at;
+    int listener = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM, 0), copy;
+    assert_int_equal(bind(listener, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &len), 0);
+    struct conn c = {.node = node, .fd = fd, .connecting = true, .refused = GS_EFILTERED};
+    assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
+    copy = dup(fd);
+    gsi_conn_moved(&c, copy);
+    assert_int_equal(getpeername(fd, (struct sockaddr *)&at, &len), -1);
+    assert_code(gsi_conn_established(&c), GS_EFILTERED);
+    c = (struct conn){.node = node, .fd = fd, .connecting = true};
+    gsi_conn_moved(&c, copy);
+    assert_code(gsi_conn_established(&c), 0);
+    close(copy);
+    close(fd);
+    close(listener);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(an_index_is_used_again_in_the_order_of_deaths_and_only_after_a_rest, begin, end),
     cmocka_unit_test_setup_teardown(no_index_is_used_again_while_a_connection_is_being_accepted, begin, end),
+    cmocka_unit_test_setup_teardown(a_connection_that_was_reset_before_it_began_stays_so, begin, end),
 };
 
 int main(void) { return cmocka_run_group_tests(tests, NULL, NULL); }

@@ -1,17 +1,24 @@
-/* What happens to a node with other control servers than the lab, and with a lack of memory in one place: what is left undone is
+/* runner: timeout 120
+ *
+ * What happens to a node with other control servers than the lab, and with a lack of memory in one place: what is left undone is
  * done later, what is over is undone, and what cannot be used is told. */
 #include <dirent.h>
 #include <errno.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <openssl/crypto.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "fault.h"
 #include "tailnet/node/parts.h"
 #include "tailnet_world.h"
+
+#define LONG_AGO (200 * SECOND)
 
 static struct world world;
 
@@ -242,6 +249,7 @@ static void a_relay_whose_name_is_none_is_not_called(void **state)
         {"a relay\\r\\nX: y", "", "relay whose host name is none"},
         {"relay:1/x", "", "relay whose host name is none"},
         {"relay.test", "relay/x", "host whose name is none"},
+        {"127.0.0.1", "sha256-raw:", "not the one that the map names"}, /* a pin of no bytes fits no certificate */
     };
     char json[512];
     gs_tailnet a = world_join(&world, "alpha");
@@ -256,6 +264,116 @@ static void a_relay_whose_name_is_none_is_not_called(void **state)
         assert_until(is_ill(a, rows[i].told), WAIT);
     }
     gs_tailnet_stop(a, 1000);
+}
+
+/* ---- Tailnet Lock ---- */
+
+static void a_tailnet_that_is_locked_is_told_for_as_long_as_it_is(void **state)
+{
+    (void)state;
+    const gs_tailnet_status_t *s;
+    gs_stream stream;
+    gs_tailnet a = world_join(&world, "alpha"), b = world_join(&world, "beta");
+    assert_until(world_knows(a, "beta"), WAIT);
+    tell(a, "{\"TKAInfo\":{\"Head\":\"x\"}}");
+    assert_until(gs_tailnet_up(a, WAIT) == GS_ELOCKED, WAIT);
+    assert_non_null(strstr(gs_error_detail(GS_ELOCKED), "Tailnet Lock"));
+    assert_code(world_connect(a, "tailnet://beta:7", &stream), GS_ELOCKED);
+    assert_ok(gs_tailnet_status(a, &s));
+    assert_int_equal(s->error, GS_ELOCKED);
+    gs_tailnet_status_free(s);
+    tell(a, "{\"TKAInfo\":{\"Disabled\":true}}");
+    assert_until(gs_tailnet_up(a, WAIT) == 0, WAIT);
+    assert_until(world_connect(a, "tailnet://beta:7", &stream) == -ECONNREFUSED, WAIT);
+    gs_tailnet_stop(a, 1000);
+    gs_tailnet_stop(b, 1000);
+}
+
+/* ---- the private network goes ---- */
+
+static void take_tun_away(gs_tailnet h)
+{
+    struct ifreq r = {.ifr_name = "tailnet0"};
+    struct {
+        struct nlmsghdr h;
+        struct ifinfomsg i;
+    } m = {.h = {.nlmsg_len = sizeof m, .nlmsg_type = RTM_DELLINK, .nlmsg_flags = NLM_F_REQUEST}};
+    struct node *n;
+    assert_ok(gsi_node_of(h, &n));
+    int fd = gsi_node_socket(n, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+    assert_true(fd >= 0);
+    assert_int_equal(ioctl(fd, SIOCGIFINDEX, &r), 0);
+    m.i.ifi_index = r.ifr_ifindex;
+    assert_int_equal(send(fd, &m, sizeof m, 0), sizeof m);
+    close(fd);
+    gsi_node_release(n);
+}
+
+static void a_node_whose_network_is_gone_tells_everybody(void **state)
+{
+    (void)state;
+    char got[4];
+    gs_tailnet a = world_join(&world, "stranded"), b = world_join(&world, "beta");
+    gs_stream l = world_listen(b, "tailnet://:7"), own = world_listen(a, "tailnet://:8"), pair[2], s;
+    world_pair(a, "tailnet://beta:7", l, pair);
+    take_tun_away(a);
+    assert_code(gs_stream_recv(pair[0], got, sizeof got, 0, WAIT), GS_ECLOSED);
+    assert_code(gs_stream_accept(own, &s, GS_NO_MAILBOX, WAIT, NULL), -ENETDOWN);
+    assert_code(gs_tailnet_up(a, WAIT), -ENETDOWN);
+    gs_stream_close(pair[0]);
+    gs_stream_close(pair[1]);
+    gs_stream_close(own);
+    gs_stream_close(l);
+    gs_tailnet_stop(a, 0); /* it cannot log out, so the lab keeps its name */
+    gs_tailnet_stop(b, 1000);
+}
+
+/* ---- more peers than there are identities ---- */
+
+static void run_fill(struct node *n, struct command *c, uint64_t now)
+{
+    (void)c;
+    uint8_t key[KEY_LEN] = {0xff};
+    for (uint32_t i = 1; i; memcpy(key + 8, &i, sizeof i), i++)
+        if (!gsi_identity_new(n, key, now))
+            break;
+}
+
+/* The last one died at the beginning of time. */
+static void run_free_one(struct node *n, struct command *c, uint64_t now)
+{
+    (void)c;
+    gsi_identity_end(n, IDENTITIES_MAX - 1, now > LONG_AGO ? now - LONG_AGO : 0);
+    n->members.check_at = now;
+}
+
+static void run_in(gs_tailnet h, command_run *run)
+{
+    struct command c = {.run = run};
+    struct node *n;
+    assert_ok(gsi_node_of(h, &n));
+    assert_ok(gsi_node_call(n, &c, WAIT));
+    gsi_node_release(n);
+}
+
+static void who_gets_no_identity_calls_nobody_until_there_is_one(void **state)
+{
+    (void)state;
+    gs_stream pair[2], s;
+    gs_tailnet a = world_join(&world, "alpha");
+    gs_stream l = world_listen(a, "tailnet://:7");
+    run_in(a, run_fill);
+    gs_tailnet b = world_join(&world, "beta");
+    assert_until(world_knows(a, "beta") && world_knows(b, "alpha"), WAIT);
+    assert_true(gs_stream_connect(&s, "tailnet://alpha:7", GS_OPTS(on_node(b)), GS_NO_MAILBOX, 1000) < 0);
+    run_in(a, run_free_one);
+    world_pair(b, "tailnet://alpha:7", l, pair);
+    world_says(pair[0], pair[1], "now");
+    gs_stream_close(pair[0]);
+    gs_stream_close(pair[1]);
+    gs_stream_close(l);
+    gs_tailnet_stop(a, 1000);
+    gs_tailnet_stop(b, 1000);
 }
 
 /* A name server that answers when it may. */
@@ -325,6 +443,9 @@ int main(void)
         cmocka_unit_test(a_filter_without_memory_forbids_and_comes_with_memory),
         cmocka_unit_test(routes_go_with_who_has_them),
         cmocka_unit_test(a_relay_whose_name_is_none_is_not_called),
+        cmocka_unit_test(a_tailnet_that_is_locked_is_told_for_as_long_as_it_is),
+        cmocka_unit_test(a_node_whose_network_is_gone_tells_everybody),
+        cmocka_unit_test(who_gets_no_identity_calls_nobody_until_there_is_one),
         cmocka_unit_test(a_stop_waits_for_no_name_server),
     };
     if (CRYPTO_set_mem_functions(lend, lend_again, take_back) != 1)
