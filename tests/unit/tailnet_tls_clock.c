@@ -1,4 +1,5 @@
-/* A control server whose certificate is not valid at this time: most often this machine's clock is wrong, and the node says so. */
+/* A control server whose certificate is not valid at this time: most often this machine's clock is wrong, and the node says
+ * so. */
 #include <gensock/tls.h>
 #include <pthread.h>
 
