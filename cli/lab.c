@@ -303,7 +303,7 @@ static const char usage[] =
     "  --approve             a new node sees nobody before it is authorized\n"
     "  --commands            lines of standard input: approve URL [LOGIN], authorize NODE, remove NODE, expire NODE,\n"
     "                        filter JSON, restart control|relay, nodes\n"
-    "for example: gensock lab > lab.env &\n"
+    "for example: gensock lab > lab.env & sleep 1\n"
     "             export $(head -n 3 lab.env); gensock status --ephemeral\n";
 
 int cli_lab(int argc, char **argv)
