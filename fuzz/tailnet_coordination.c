@@ -77,27 +77,34 @@ static void read_message(struct exchange *x)
     x->answer_at = x->answer_n;
 }
 
+/* The channel of a machine; made when it is wanted first, as each is some pages of memory. */
+static struct coordination_conn *conn_of(struct coordination *s, struct coordination_conn *conns[MACHINES], int machine)
+{
+    struct coordination_conn *c = conns[machine];
+    if (c)
+        return c;
+    c = conns[machine] = gsi_coordination_join(s, NULL, now);
+    if (!c || gsi_lab_h2_start(c) != 0)
+        abort();
+    c->noise.peer[0] = (uint8_t)(machine + 1);
+    c->state = CHANNEL;
+    c->until = UINT64_MAX;
+    return c;
+}
+
 static void serve_lines(const uint8_t *p, size_t n)
 {
     struct coordination *s = new_lab();
-    struct coordination_conn *conns[MACHINES];
+    struct coordination_conn *conns[MACHINES] = {NULL};
     struct exchange lines[LINES];
     int lines_n = 0;
-    memset(lines, 0, sizeof lines);
-    for (int i = 0; i < MACHINES; i++) {
-        if (!(conns[i] = gsi_coordination_join(s, NULL, now)) || gsi_lab_h2_start(conns[i]) != 0)
-            abort();
-        conns[i]->noise.peer[0] = (uint8_t)(i + 1);
-        conns[i]->state = CHANNEL;
-        conns[i]->until = UINT64_MAX;
-    }
     for (const uint8_t *end; n && lines_n < LINES; n -= (size_t)(end - p) + 1, p = end + 1) {
         end = memchr(p, '\n', n);
         end = end ? end : p + n - 1;
         if (end - p < 2)
             continue;
         struct exchange *x = &lines[lines_n++];
-        struct coordination_conn *c = conns[p[1] % MACHINES];
+        struct coordination_conn *c = conn_of(s, conns, p[1] % MACHINES);
         *x = (struct exchange){.conn = c, .stream = 1, .keep_alive = UINT64_MAX, .next = c->exchanges};
         c->exchanges = x;
         x->body = OPENSSL_memdup(p + 2, (size_t)(end - p) - 1);
@@ -116,10 +123,11 @@ static void serve_lines(const uint8_t *p, size_t n)
         OPENSSL_free(lines[i].body);
         OPENSSL_free(lines[i].answer);
     }
-    for (int i = 0; i < MACHINES; i++) {
-        conns[i]->exchanges = NULL;
-        gsi_coordination_leave(conns[i], now);
-    }
+    for (int i = 0; i < MACHINES; i++)
+        if (conns[i]) {
+            conns[i]->exchanges = NULL;
+            gsi_coordination_leave(conns[i], now);
+        }
     gsi_coordination_free(s);
 }
 

@@ -33,7 +33,7 @@ enum {
     ENDPOINTS_MAX = 32,
     OS_MAX = 31,
     TAG_MAX = 63,
-    GONE_MAX = 4096,                   /* removed nodes that a stream may not have been told of */
+    GONE_MAX = 1024,                   /* removed nodes that a stream may not have been told of */
     TOLD_REGION_TEXT = 127,
 };
 
