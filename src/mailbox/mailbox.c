@@ -24,9 +24,10 @@ void gsi_source_register(enum gsi_kind kind, const struct gsi_source_ops *ops) {
 
 static void init(struct gsi_mailbox *mb, uint64_t id)
 {
-    char *rest = (char *)&mb->id; /* object, receiving and turn outlive a mailbox: stale ids read them */
+    char *rest = (char *)&mb->id; /* object, receiving, turn and current outlive a mailbox: stale ids read them */
     memset(rest, 0, sizeof *mb - (size_t)(rest - (char *)mb));
     mb->id = id;
+    gsi_clear_current(mb);
     atomic_store_explicit(&mb->turn, 0, memory_order_relaxed);
     mb->timer_fd = mb->event_fd = mb->poller.fd = -1;
     mb->inbox_end = &mb->inbox;

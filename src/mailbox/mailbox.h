@@ -116,14 +116,16 @@ struct gsi_mailbox {
     struct gsi_object object;
     _Atomic uint64_t receiving; /* generation (high 32) | IDLE, BUSY or ENDED: this and turn outlive the mailbox */
     _Atomic uintptr_t turn;     /* token of the thread whose turn it is; 0: nobody has received yet */
+    /* The source whose batch is being delivered, or 0: the turn's own, but whoever had the turn last may look while the next one
+     * begins: gsi_current. These outlive the mailbox as well. */
+    _Atomic uint64_t current;
+    _Atomic(struct gsi_source *) current_source;
     uint64_t id;
     struct gsi_poller poller;
     int event_fd; /* cross-thread wake */
     _Atomic int timer_fd; /* -1 until gs_mailbox_fd was asked for */
 
     /* The turn's own: only the receiving thread. */
-    uint64_t current;     /* the source whose batch is being delivered, or 0 */
-    struct gsi_source *current_source;
     uint32_t event_at, events;
     struct gsi_event event[GSI_EVENTS];
     struct gsi_hot hot;
@@ -159,6 +161,20 @@ static inline bool gsi_in_turn(const struct gsi_mailbox *mb)
 {
     return atomic_load_explicit(&mb->turn, memory_order_relaxed) == (uintptr_t)&gsi_turn;
 }
+
+/* Relaxed: who has the turn reads what it wrote; who had it before gets an id that is not its own stream's. */
+static inline uint64_t gsi_current(const struct gsi_mailbox *mb) { return atomic_load_explicit(&mb->current, memory_order_relaxed); }
+static inline struct gsi_source *gsi_current_source(const struct gsi_mailbox *mb)
+{
+    return atomic_load_explicit(&mb->current_source, memory_order_relaxed);
+}
+static inline void gsi_set_current(struct gsi_mailbox *mb, uint64_t id, struct gsi_source *s)
+{
+    atomic_store_explicit(&mb->current_source, s, memory_order_relaxed);
+    atomic_store_explicit(&mb->current, id, memory_order_relaxed);
+}
+/* The source stays: who has just read the id looks at it, and finds that it is another's. */
+static inline void gsi_clear_current(struct gsi_mailbox *mb) { atomic_store_explicit(&mb->current, 0, memory_order_relaxed); }
 
 /* Turn: what was claimed is the source's again, or lost with it. */
 static inline void gsi_hot_unclaim(struct gsi_hot *hot)

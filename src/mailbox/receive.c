@@ -147,7 +147,7 @@ static void forget_alarm(struct gsi_mailbox *mb)
 static void show_what_is_left(struct gsi_mailbox *mb)
 {
     gsi_relock(&mb->object);
-    if (mb->current || mb->inbox || mb->head[GSI_READY])
+    if (gsi_current(mb) || mb->inbox || mb->head[GSI_READY])
         gsi_mailbox_signal(mb);
     gsi_mailbox_arm_timer(mb);
     gsi_unlock(&mb->object);
@@ -379,7 +379,7 @@ static void drop_last(struct gsi_mailbox *mb)
         gsi_note_free(mb->delivered);
         mb->delivered = NULL;
     }
-    if (mb->hot.message && !(mb->current && mb->hot.in_use)) {
+    if (mb->hot.message && !(gsi_current(mb) && mb->hot.in_use)) {
         gsi_free(mb->hot.message);
         mb->hot.message = NULL;
     }
@@ -403,7 +403,7 @@ static void show_claim(struct gsi_hot *hot, uint64_t id, gs_msg *m)
 /* The rest of the batch begun last time, if it is what is wanted. */
 static bool go_on(struct gsi_mailbox *mb, const struct wanted *w, gs_msg *m)
 {
-    uint64_t id = mb->current;
+    uint64_t id = gsi_current(mb);
     if (!selective(w) || id == w->stream) {
         if (mb->hot.claim_at < mb->hot.claims) {
             show_claim(&mb->hot, id, m);
@@ -413,7 +413,7 @@ static bool go_on(struct gsi_mailbox *mb, const struct wanted *w, gs_msg *m)
             return true;
     } else
         ops_of(id)->park(mb, id);
-    mb->current = 0;
+    gsi_clear_current(mb);
     gsi_hot_end_batch(&mb->hot);
     return false;
 }
@@ -434,7 +434,7 @@ static __attribute__((noinline)) int receive_entered(struct gsi_mailbox *mb, con
     if (!gsi_dying(&mb->object)) { /* else gs_mailbox_free waits for this very moment */
         count_receive(mb);
         drop_last(mb);
-        e = mb->current && go_on(mb, w, m) ? 0 : receive_slow(mb, w, m, timeout_ms);
+        e = gsi_current(mb) && go_on(mb, w, m) ? 0 : receive_slow(mb, w, m, timeout_ms);
         if (atomic_load_explicit(&mb->timer_fd, memory_order_relaxed) >= 0)
             show_what_is_left(mb);
     }
@@ -467,7 +467,7 @@ int gs_receive(gs_mailbox h, gs_msg *m, int timeout_ms)
     if (!is_claimed(mb))
         return receive_entered(mb, &everything, m, timeout_ms);
     count_receive(mb);
-    show_claim(&mb->hot, mb->current, m);
+    show_claim(&mb->hot, gsi_current(mb), m);
     leave(mb);
     return 0;
 }

@@ -386,8 +386,7 @@ static bool serve(struct gsi_mailbox *mb, uint64_t id, uint32_t events, gs_msg *
     else if (s->source.owner == mb)
         told = serve_stream(mb, s, id, events, m);
     if (told) {
-        mb->current = id;
-        mb->current_source = &s->source;
+        gsi_set_current(mb, id, &s->source);
     }
     finish(s, id, told, m);
     return told;
@@ -409,7 +408,7 @@ static void end_batch(struct gsi_mailbox *mb, struct stream *s, uint64_t id)
 
 static bool next(struct gsi_mailbox *mb, uint64_t id, gs_msg *m)
 {
-    struct stream *s = (struct stream *)mb->current_source;
+    struct stream *s = (struct stream *)gsi_current_source(mb);
     if (!gsi_try_lock_at(&s->source.object, id) && stream_lock((gs_stream){id}, &s) < 0)
         return false;
     bool told = false;

@@ -45,7 +45,7 @@ static void withdraw(struct stream *s, uint64_t id, int reason)
 /* Locked. Before the id dies: what points into the owner's memory must leave it. */
 static void settle(struct stream *s, uint64_t id)
 {
-    if (in_turn(s) && s->source.owner->current == id)
+    if (in_turn(s) && gsi_current(s->source.owner) == id)
         gsi_hot_unclaim(&s->source.owner->hot);
     output_uncork(s, id);
     if (has_output(s) && !s->writer && s->state == OPEN)

@@ -33,7 +33,7 @@ int gs_stream_port(gs_stream s)
 /* What the turn corks is its own until the batch ends: it alone may read the cork's counts. */
 static const struct gsi_cork *cork_of(const struct stream *s, uint64_t id)
 {
-    return in_turn(s) && s->source.owner->current == id ? &s->source.owner->hot.cork : NULL;
+    return in_turn(s) && gsi_current(s->source.owner) == id ? &s->source.owner->hot.cork : NULL;
 }
 
 /* Everything sent that the transport has not taken yet. */

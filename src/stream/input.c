@@ -149,7 +149,7 @@ static int wait_for_reading(struct stream *s)
 
 int input_unclaim(struct stream *s, uint64_t id)
 {
-    if (!in_turn(s) || s->source.owner->current != id)
+    if (!in_turn(s) || gsi_current(s->source.owner) != id)
         return 0;
     struct gsi_hot *hot = &s->source.owner->hot;
     if (hot->claim_at >= hot->claims)

@@ -101,7 +101,7 @@ static void set_active(struct stream *s, int64_t value)
 /* The owner, in the middle of this stream's batch, looks again by itself. */
 static void look_again(struct stream *s, uint64_t id)
 {
-    if (!(in_turn(s) && s->source.owner->current == id))
+    if (!(in_turn(s) && gsi_current(s->source.owner) == id))
         active_changed(s, id);
 }
 
@@ -251,12 +251,12 @@ static int set_active_only(gs_stream h, int64_t value)
 {
     struct stream *s;
     struct gsi_mailbox *mb = gsi_my_turn();
-    bool here = mb && mb->current == h.id && gsi_try_lock_at(&mb->current_source->object, h.id);
+    bool here = mb && h.id && gsi_current(mb) == h.id && gsi_try_lock_at(&gsi_current_source(mb)->object, h.id);
     int e = here ? 0 : stream_lock(h, &s);
     if (e < 0)
         return e;
     if (here) {
-        s = (struct stream *)mb->current_source;
+        s = (struct stream *)gsi_current_source(mb);
         if (value == GS_ACTIVE_ONCE && active_once_more(mb, s, h.id)) {
             stream_unlock(s);
             return 0;

@@ -371,7 +371,7 @@ static void settle_cork(struct stream *s)
 void output_uncork(struct stream *s, uint64_t id)
 {
     struct gsi_mailbox *mb = s->source.owner;
-    bool mine = mb && gsi_in_turn(mb) && mb->current == id;
+    bool mine = mb && gsi_in_turn(mb) && gsi_current(mb) == id;
     /* Another thread may have closed the cork just when the turn published once more: then only the turn knows. */
     if (!s->corked && !(mine && atomic_load_explicit(&mb->hot.cork.end, memory_order_relaxed)))
         return;

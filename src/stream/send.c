@@ -46,7 +46,7 @@ static bool frames_to_come(const struct gsi_hot *hot) { return hot->claim_at < h
 
 static bool batch_goes_on(const struct stream *s, uint64_t id)
 {
-    return in_turn(s) && s->source.owner->current == id && frames_to_come(&s->source.owner->hot);
+    return in_turn(s) && gsi_current(s->source.owner) == id && frames_to_come(&s->source.owner->hot);
 }
 
 /* In the owner's turn. A payload that stays where it is until the batch ends, and is long enough to be referred to. */
@@ -165,7 +165,7 @@ static int wait_for_room(struct stream *s, uint64_t id)
 static int write_behind_cork(struct stream *s, uint64_t id, const struct iovec *v, int n, size_t body)
 {
     struct gsi_mailbox *mb = s->source.owner;
-    if (s->corked && !s->stuck && n == 2 && gsi_in_turn(mb) && mb->current == id) {
+    if (s->corked && !s->stuck && n == 2 && gsi_in_turn(mb) && gsi_current(mb) == id) {
         struct gsi_cork *cork = &mb->hot.cork;
         uint32_t end = atomic_load_explicit(&cork->end, memory_order_relaxed);
         if (end && body < REF_MIN && cork->header == v[0].iov_len && end + 4 + body <= GSI_CORK) {
@@ -385,15 +385,15 @@ static __attribute__((noinline)) int send_plainly(gs_stream h, const void *p, si
 static inline bool send_into_cork(gs_stream h, const void *p, size_t n)
 {
     struct gsi_mailbox *mb = gsi_my_turn();
-    if (!mb || mb->current != h.id || n >= REF_MIN)
+    if (!mb || gsi_current(mb) != h.id || n >= REF_MIN)
         return false;
     struct gsi_cork *cork = &mb->hot.cork;
     atomic_store_explicit(&cork->busy, 1, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst); /* the processor's share of this order is gs_mailbox_free's: gsi_barrier_all */
     uint32_t end = atomic_load_explicit(&cork->end, memory_order_relaxed);
-    bool room = mb->current == h.id /* still: a mailbox that was freed before `busy` may be another's by now */ &&
+    bool room = gsi_current(mb) == h.id /* still: a mailbox that was freed before `busy` may be another's by now */ &&
                 atomic_load_explicit(&cork->open, memory_order_relaxed) && frames_to_come(&mb->hot) && end + 4 + n <= GSI_CORK &&
-                !(cork->header == 1 && n > UINT8_MAX) && gsi_lives_at(&mb->current_source->object, h.id);
+                !(cork->header == 1 && n > UINT8_MAX) && gsi_lives_at(&gsi_current_source(mb)->object, h.id);
     if (room && cork->header == 4) { /* a store; of any length it is a call */
         uint32_t length = htonl((uint32_t)n);
         put_into_cork(cork, (const uint8_t *)&length, 4, p, n);

@@ -243,6 +243,13 @@ HOSTILE(gs_stream_setopts)
     (void)state;
     EACH_BAD(gs_stream_setopts(s, GS_OPTS(GS_INT(ACTIVE, GS_ACTIVE_FALSE))));
     EACH_BAD(gs_stream_setopts(s, NULL));
+    gs_mailbox quiet;
+    gs_msg m;
+    assert_ok(gs_mailbox_new(&quiet));
+    assert_code(gs_receive(quiet, &m, 0), GS_ETIMEOUT); /* the turn of a mailbox that has delivered nothing */
+    EACH_BAD(gs_stream_setopts(s, GS_OPTS(GS_INT(ACTIVE, GS_ACTIVE_ONCE))));
+    EACH_BAD(gs_stream_send(s, "x", 1));
+    assert_ok(gs_mailbox_free(quiet));
     assert_code(gs_stream_setopts(good, GS_OPTS(GS_INT(ACTIVE, GS_ACTIVE_TRUE))), -EINVAL);
     assert_code(gs_stream_setopts(good, GS_OPTS(GS_INT(ACTIVE, 1 << 20))), -EINVAL);
     assert_true(gs_stream_setopts(good, GS_OPTS({.name = INT_MAX})) < 0); /* some transport's own, not this one's */
