@@ -6,6 +6,14 @@
 
 #include "ei_world.h"
 
+static const struct row *rows_of_suite;
+static size_t rows_n;
+
+#define EACH_WORLD(w)                                                                                                 \
+    for (size_t row_ = 0; row_ < rows_n; row_++)                                                                      \
+        for (struct world w = {0}, *once_ = &w; once_ && (world_open(&w, &rows_of_suite[row_]), true);                \
+             world_close(&w), once_ = NULL)
+
 /* ---- the facts ---- */
 
 static void bytes_go_both_ways(void **state)

@@ -28,10 +28,7 @@ struct row {
     int header;          /* of ei's handshake */
     bool tells_ip;       /* accept writes 127.0.0.1 */
 };
-static const struct row *rows_of_suite;
-static size_t rows_n;
-
-static ei_socket_callbacks *table(void) { return gs_ei_callbacks(NULL); }
+static inline ei_socket_callbacks *table(void) { return gs_ei_callbacks(NULL); }
 
 /* ---- a world: a listener and a connection of two contexts ---- */
 
@@ -43,7 +40,7 @@ struct world {
     struct sockaddr_in bound, from;
 };
 
-static void expand(const char *from, char *out, int port)
+static inline void expand(const char *from, char *out, int port)
 {
     const char *p = strstr(from, "%p"), *d = strstr(from, "%d");
     if (p)
@@ -54,14 +51,14 @@ static void expand(const char *from, char *out, int port)
         snprintf(out, GS_EI_ADDRESS_MAX, "%s", from);
 }
 
-static int fd_of(void *ctx)
+static inline int fd_of(void *ctx)
 {
     int fd = -1;
     assert_int_equal(table()->get_fd(ctx, &fd), 0);
     return fd;
 }
 
-static gs_stream stream_of(void *ctx)
+static inline gs_stream stream_of(void *ctx)
 {
     gs_stream s;
     assert_ok(gs_ei_stream(fd_of(ctx), &s));
@@ -69,14 +66,14 @@ static gs_stream stream_of(void *ctx)
 }
 
 /* A unix socket's file stays, and an abstract name or one of mem is free again. */
-static void remove_file(const char *address)
+static inline void remove_file(const char *address)
 {
     const char *path = strstr(address, "unix:///");
     if (path)
         unlink(path + strlen("unix://"));
 }
 
-static void world_listen(struct world *w, const struct row *row)
+static inline void world_listen(struct world *w, const struct row *row)
 {
     char address[GS_EI_ADDRESS_MAX];
     int len = sizeof w->bound;
@@ -100,7 +97,7 @@ struct dialing {
     char detail[200];
 };
 
-static void *dial(void *arg)
+static inline void *dial(void *arg)
 {
     struct dialing *d = arg;
     struct sockaddr_in unused = {.sin_family = AF_INET};
@@ -115,7 +112,7 @@ static void *dial(void *arg)
     return NULL;
 }
 
-static void world_open(struct world *w, const struct row *row)
+static inline void world_open(struct world *w, const struct row *row)
 {
     world_listen(w, row);
     struct dialing d = {.w = w};
@@ -134,7 +131,7 @@ static void world_open(struct world *w, const struct row *row)
     assert_ptr_not_equal(w->server, w->listener);
 }
 
-static void world_close(struct world *w)
+static inline void world_close(struct world *w)
 {
     void **all[] = {&w->client, &w->server, &w->listener};
     for (size_t i = 0; i < 3; i++)
@@ -142,18 +139,13 @@ static void world_close(struct world *w)
             assert_int_equal(table()->close(*all[i]), 0);
 }
 
-#define EACH_WORLD(w)                                                                                                 \
-    for (size_t row_ = 0; row_ < rows_n; row_++)                                                                      \
-        for (struct world w = {0}, *once_ = &w; once_ && (world_open(&w, &rows_of_suite[row_]), true);                \
-             world_close(&w), once_ = NULL)
-
-static bool readable(void *ctx, int ms)
+static inline bool readable(void *ctx, int ms)
 {
     struct pollfd p = {.fd = fd_of(ctx), .events = POLLIN};
     return poll(&p, 1, ms) == 1 && p.revents & (POLLIN | POLLHUP);
 }
 
-static void write_all(void *ctx, const void *p, size_t n)
+static inline void write_all(void *ctx, const void *p, size_t n)
 {
     for (size_t at = 0; at < n;) {
         ssize_t len = (ssize_t)(n - at);
@@ -163,7 +155,7 @@ static void write_all(void *ctx, const void *p, size_t n)
     }
 }
 
-static void read_all(void *ctx, void *p, size_t n)
+static inline void read_all(void *ctx, void *p, size_t n)
 {
     for (size_t at = 0; at < n;) {
         ssize_t len = (ssize_t)(n - at);
