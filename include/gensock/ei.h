@@ -59,7 +59,8 @@ typedef struct {
 GS_API ei_socket_callbacks *gs_ei_callbacks(int *size);
 
 /* The stream behind a descriptor of ei's: for its options, peer, certificate and true address. Do not read, write, upgrade or
- * close it, or change its owner; its statistics know only of what was waited for with a timeout. 0; GS_EBADARG: not one of ours; -ENOTCONN: it has none yet. */
+ * close it, or change its owner; its statistics know only of what was waited for with a timeout. 0; GS_EBADARG: not one of
+ * ours; -ENOTCONN: it has none yet. */
 GS_API GS_MUST_USE int gs_ei_stream(int fd, gs_stream *out);
 
 /* Why the last callback of this thread failed, as a gensock code (gs_error_detail tells more): ei itself keeps little but EIO and

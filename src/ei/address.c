@@ -32,7 +32,8 @@ int gsi_ei_address(const gs_ei_setup *setup, const struct sockaddr_in *in, bool 
     if (setup && setup->map)
         return ask_map(setup, in, listens, out);
     if (strcmp(base_of(transport), "unix") == 0) /* a number would become a file's name in the current folder */
-        return gs_fail(-EINVAL, "ei cannot name a socket of %s: give the setup a map, or call gs_ei_connect, gs_ei_listen", transport);
+        return gs_fail(-EINVAL, "ei cannot name a socket of %s: it takes a map in the setup, or gs_ei_connect, gs_ei_listen",
+                       transport);
     if (!listens || in->sin_addr.s_addr != htonl(INADDR_ANY))
         (void)inet_ntop(AF_INET, &in->sin_addr, host, sizeof host);
     int n = snprintf(out, GS_EI_ADDRESS_MAX, "%s://%s:%u", transport, host, ntohs(in->sin_port));

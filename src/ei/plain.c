@@ -1,6 +1,6 @@
-/* plain.c: bytes of a kernel socket without a timeout: they wait in the kernel, as ei's own sockets do, in one system call instead of
- * the stream's several. Whoever closes shuts the socket down if somebody waits there: only then, for a process that was forked may
- * go on with a connection that this one closes.
+/* plain.c: bytes of a kernel socket without a timeout: they wait in the kernel, as ei's own sockets do, in one system call
+ * instead of the stream's several. Whoever closes shuts the socket down if somebody waits there: only then, for a process
+ * that was forked may go on with a connection that this one closes.
  */
 #include <errno.h>
 #include <sys/socket.h>

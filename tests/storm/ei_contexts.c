@@ -89,7 +89,8 @@ static void read_some(struct entry *x, struct rng *r)
     uint8_t p[600];
     ssize_t len = (ssize_t)rng_below(r, sizeof p) + 1;
     unsigned tmo = (unsigned)rng_below(r, 3);
-    int e = ONLY(table()->read(x->ctx, (char *)p, &len, tmo ? tmo : rng_below(r, 8) ? 0 : 5), ETIMEDOUT, EBADF, EALREADY, ECONNRESET);
+    tmo = tmo ? tmo : rng_below(r, 8) ? 0 : 5;
+    int e = ONLY(table()->read(x->ctx, (char *)p, &len, tmo), ETIMEDOUT, EBADF, EALREADY, ECONNRESET);
     if (e == EBADF)
         COUNT(stale);
     for (ssize_t i = 0; e == 0 && i < len; i++) {
@@ -210,7 +211,8 @@ static void storm_over(const char *address)
         if (strstr(address, "unix:///"))
             unlink(address + strlen("unix://"));
     }
-    print_message("# %s: %ld sockets, %ld reads with bytes, %ld closes, %ld reads of the closed\n", address, opened, moved, closed, stale);
+    print_message("# %s: %ld sockets, %ld reads with bytes, %ld closes, %ld reads of the closed\n", address, opened, moved, closed,
+                  stale);
     assert_int_equal(wrongs, 0);
     assert_true(opened > 20 && moved > 20 && closed > 10 && stale > 10);
     census_assert(&before);

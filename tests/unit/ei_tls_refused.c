@@ -1,4 +1,5 @@
-/* Connections of ei's table that TLS refuses, or that fall silent in its handshake: what is told, and that the listener goes on. */
+/* Connections of ei's table that TLS refuses, or that fall silent in its handshake: what is told, and that the listener goes
+ * on. */
 #include <gensock/tls.h>
 
 #include "ei_world.h"
@@ -43,7 +44,8 @@ static void a_client_that_trusts_another_ca_says_so_at_both_ends(void **state)
     struct attempt a;
     struct pki_cert other = pki_make(&(struct pki_spec){.cn = "other", .ca = true}, NULL);
     const struct pki_cert *chain[] = {&other};
-    world_listen(&w, row_of(SERVER(GS_INT(TLS_VERIFY, GS_TLS_VERIFY_NONE)), GS_OPTS(GS_STR(TLS_CA_FILE, pki_cert_file("other", chain, 1)))));
+    const char *their_ca = pki_cert_file("other", chain, 1);
+    world_listen(&w, row_of(SERVER(GS_INT(TLS_VERIFY, GS_TLS_VERIFY_NONE)), GS_OPTS(GS_STR(TLS_CA_FILE, their_ca))));
     attempt(&w, &a);
     assert_int_equal(a.dialed.e, EIO);
     assert_int_equal(a.dialed.code, GS_EALERT);
