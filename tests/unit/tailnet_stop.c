@@ -150,6 +150,55 @@ static void what_nobody_reads_is_waited_for_no_longer_than_asked(void **state)
     assert_ok(gs_tailnet_stop(reader, 0));
 }
 
+/* In a process of its own: it sends, closes, and ends by exit(3). */
+static int leave_by_exit(const char *url, const char *ca)
+{
+    struct world w;
+    gs_mailbox mb;
+    gs_stream s;
+    static char bytes[SIZE];
+    snprintf(w.url, sizeof w.url, "%s", url);
+    snprintf(w.ca, sizeof w.ca, "%s", ca);
+    gs_tailnet n = world_join(&w, "leaver");
+    assert_until(world_knows(n, "reader"), WAIT);
+    assert_ok(gs_mailbox_new(&mb));
+    assert_ok(gs_stream_connect(&s, "tailnet://reader:7", GS_OPTS(OF(n)), mb, WAIT));
+    assert_ok(gs_stream_setopts(s, GS_OPTS(GS_INT(HIGH_WATERMARK, 2 * SIZE)))); /* it waits for nobody */
+    assert_ok(gs_stream_send(s, bytes, sizeof bytes));
+    gs_stream_close(s);
+    (void)!write(STDOUT_FILENO, "exits\n", 6);
+    exit(0);
+}
+
+static bool is_in_lab(const char *name)
+{
+    gs_lab_node_info info;
+    for (int i = 0; gs_lab_node(world.lab, i, &info) == 0; i++)
+        if (strcmp(info.name, name) == 0)
+            return true;
+    return false;
+}
+
+static void a_process_that_exits_lets_arrive_what_it_sent_and_says_good_bye(void **state)
+{
+    (void)state;
+    gs_stream listener, in;
+    char said[512];
+    gs_tailnet reader = world_join(&world, "reader");
+    assert_ok(gs_stream_listen(&listener, "tailnet://:7", GS_OPTS(OF(reader)), GS_NO_MAILBOX));
+    struct child c = child_start((const char *const[]){"/proc/self/exe", "leave", world.url, world.ca, NULL});
+    assert_ok(gs_stream_accept(listener, &in, GS_NO_MAILBOX, WAIT, NULL));
+    assert_true(child_expect(&c, "exits", WAIT, said, sizeof said));
+    usleep(200000); /* much of it is with its kernel still */
+    assert_int_equal((size_t)read_all(&in), SIZE);
+    assert_int_equal(child_wait(&c, WAIT), 0);
+    assert_false(is_in_lab("leaver"));
+    child_stop(&c);
+    gs_stream_close(in);
+    gs_stream_close(listener);
+    assert_ok(gs_tailnet_stop(reader, 1000));
+}
+
 /* ---- listeners ---- */
 
 static void *accept_one(void *arg)
@@ -227,6 +276,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(what_a_stream_had_queued_arrives_too),
     cmocka_unit_test(what_a_living_stream_has_taken_arrives_and_no_more_is_waited_for),
     cmocka_unit_test(what_nobody_reads_is_waited_for_no_longer_than_asked),
+    cmocka_unit_test(a_process_that_exits_lets_arrive_what_it_sent_and_says_good_bye),
     cmocka_unit_test(who_waits_for_a_connection_hears_at_once_that_the_node_stops),
     cmocka_unit_test(a_network_of_its_own_without_connections_has_nothing_to_deliver),
     cmocka_unit_test(a_wrong_socket_is_an_error),
@@ -235,6 +285,8 @@ static const struct CMUnitTest tests[] = {
 
 int main(int argc, char **argv)
 {
+    if (argc == 4 && strcmp(argv[1], "leave") == 0)
+        return leave_by_exit(argv[2], argv[3]);
     if (argc > 1 && strcmp(argv[1], "nobody") == 0) {
         become_nobody(true);
         return cmocka_run_group_tests_name("as nobody", tests, begin, end) ? 1 : 0;

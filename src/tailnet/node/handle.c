@@ -4,7 +4,7 @@
 
 #include "tailnet/node/parts.h"
 
-enum { PLACE_BITS = 8, TAG = 0x7a }; /* the tag tells a handle of ours from numbers of other kinds */
+enum { EXIT_MS = 1000 /* of all nodes together */, PLACE_BITS = 8, TAG = 0x7a }; /* the tag tells a handle of ours from numbers of other kinds */
 
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct place {
@@ -55,13 +55,15 @@ bool gsi_node_withdraw(struct node *n)
 
 void gsi_nodes_end(void)
 {
+    uint64_t by = gsi_node_now() + EXIT_MS * (SECOND / 1000);
     for (;;) {
         pthread_mutex_lock(&table_lock);
         gs_tailnet first = {running && order[0]->pid == getpid() ? order[0]->id : 0};
         pthread_mutex_unlock(&table_lock);
         if (!first.id)
             return;
-        gs_tailnet_stop(first, 0);
+        uint64_t now = gsi_node_now();
+        gs_tailnet_stop(first, now < by ? (int)((by - now) * 1000 / SECOND) : 0);
     }
 }
 
