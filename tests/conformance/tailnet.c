@@ -1,4 +1,4 @@
-/* The suite over a tailnet. runner: tsan, exact, timeout 600 */
+/* The suite over a tailnet. runner: tsan, timeout 600 */
 #include "conformance/tailnet_ends.h"
 
 static void prepare(void)

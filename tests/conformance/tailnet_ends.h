@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "conformance/conformance.h"
+#include "fault.h"
 #include "support.h"
 
 static gs_tailnet here, there;
@@ -94,6 +95,7 @@ static void tailnet_prepare(const char *scheme, gs_opt listening[], gs_opt conne
     char line[512] = "", *ca;
     gs_addr at;
     char text[GS_ADDR_TEXT_MAX];
+    fault_stop(); /* the world stands before anything fails; conformance_run goes on with it */
     if (pipe(tell) < 0 || (lab_process = fork()) < 0)
         abort();
     if (lab_process == 0)

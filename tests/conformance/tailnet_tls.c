@@ -1,4 +1,4 @@
-/* The suite over TLS on a tailnet. runner: exact, timeout 600 */
+/* The suite over TLS on a tailnet. runner: timeout 600 */
 #include <gensock/tls.h>
 
 #include "conformance/tailnet_ends.h"

@@ -295,21 +295,26 @@ static void report(void)
     fflush(stdout);
 }
 
-__attribute__((constructor(201))) static void start_from_environment(void)
+bool fault_start_asked(void)
 {
     char name[16] = "";
     unsigned long long s = 1;
     int of_256 = 64;
     const char *text = getenv("GS_FAULT");
     if (!text || sscanf(text, "%15[a-z]:%llu:%d", name, &s, &of_256) < 1)
-        return;
+        return false;
     for (int i = 0; i < FAULT_PROFILES; i++) {
         if (!strcmp(name, profile_names[i])) {
             fault_start_profile((enum fault_profile)i, s, of_256);
-            atexit(report);
-            return;
+            return true;
         }
     }
     fprintf(stderr, "GS_FAULT=%s: no such profile\n", text);
     abort();
+}
+
+__attribute__((constructor(201))) static void start_from_environment(void)
+{
+    if (fault_start_asked())
+        atexit(report);
 }

@@ -50,6 +50,8 @@ void fault_fail_call(enum fault_call call, long first, long count, int error);
 /* Until fault_stop a call that the profile concerns is hit in `rate` of 256 cases, chosen by the seed; EINTR and EAGAIN at
  * most three times in a row per thread. */
 void fault_start_profile(enum fault_profile profile, uint64_t seed, int rate);
+/* The profile that GS_FAULT names, which runs from before main: once more, after a fault_stop. False: it names none. */
+bool fault_start_asked(void);
 
 /* Ends every plan. Answers how many calls it hit. */
 long fault_stop(void);
