@@ -64,8 +64,8 @@ GS_API GS_MUST_USE int gs_stream_export(gs_stream s, uint8_t **rest, size_t *n);
  * for the packet type. GS_ECLOSED, or with show_econnreset -ECONNRESET: the peer is gone. -ENOMEM: nothing was taken. */
 GS_API GS_MUST_USE int gs_stream_send(gs_stream s, const void *p, size_t n);
 
-/* What a direct send did not send (gen_tcp's RestData): header[0..header_n), then the caller's bytes from `body_at` on. Set
- * the packet option to raw, send these, set it back. */
+/* What a direct send did not send (gen_tcp's RestData): header[0..header_n), then the caller's bytes from `body_at` on; all, where
+ * the stream could not be sent to any more. Set the packet option to raw, send these, set it back. */
 typedef struct {
     uint8_t header[4];
     size_t header_n, body_at, body_left;

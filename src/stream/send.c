@@ -344,11 +344,11 @@ static int send_locked(struct stream *s, uint64_t id, struct iovec *v, int n, gs
     uint8_t header[4];
     size_t body = total_of(v + 1, n - 1);
     int e = check_sendable(s, id);
-    if (e < 0)
-        return e;
     int header_n = gs_encode_header(s->profile->decoder.type, body, header);
-    if (header_n < 0)
-        return header_n;
+    if (e < 0 || header_n < 0) {
+        tell_rest(rest, header, header_n > 0 ? (size_t)header_n : 0, 0, body);
+        return e < 0 ? e : header_n;
+    }
     v[0] = (struct iovec){header, (size_t)header_n};
     if (s->source.owner && !s->profile->direct)
         return send_queued(s, id, v, n, body);

@@ -349,6 +349,21 @@ static void a_direct_nowait_send_that_moved_nothing_is_eagain(struct world *w)
     assert_int_equal(rest.body_left, PIECE);
 }
 
+static void what_a_failed_stream_did_not_send_is_all(struct world *w)
+{
+    gs_rest rest;
+    if (!w->facts->send_sees_close)
+        return;
+    open_pair(w, NOBODY, GS_OPTS(GS_INT(PACKET, GS_PACKET_4)), NULL);
+    assert_ok(gs_stream_close(w->b));
+    assert_until(gs_stream_send(w->a, "x", 1) < 0, WAIT_MS);
+    assert_code(gs_stream_sendv(w->a, &(struct iovec){"12345", 5}, 1, &rest), GS_ECLOSED);
+    assert_int_equal(rest.header_n, 4);
+    assert_int_equal(rest.header[3], 5);
+    assert_int_equal(rest.body_at, 0);
+    assert_int_equal(rest.body_left, 5);
+}
+
 /* ---- packets and pieces ---- */
 
 static void a_packet_too_long_for_its_header_is_emsgsize(struct world *w)
@@ -499,6 +514,7 @@ CASES(send) = {
     CASE(a_direct_send_tells_the_rest_which_raw_completes),
     CASE(send_mode_direct_does_so_with_an_owner),
     CASE(a_direct_nowait_send_that_moved_nothing_is_eagain),
+    CASE(what_a_failed_stream_did_not_send_is_all),
     CASE(a_packet_too_long_for_its_header_is_emsgsize),
     CASE(pieces_are_one_packet),
     CASE(up_to_1024_pieces_may_be_sent),
