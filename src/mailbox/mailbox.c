@@ -296,8 +296,9 @@ void gsi_source_release(struct gsi_source *s, uint64_t id)
     for (int list = 0; list < GSI_LISTS; list++)
         take_off(mb, s, (enum gsi_list)list);
     struct gsi_timer *timer = gsi_mailbox_take_timer(mb, id);
+    atomic_fetch_add_explicit(&mb->released, 1, memory_order_relaxed); /* it may be about to wait for this very source */
     if (mb->sleeping)
-        gsi_mailbox_signal(mb); /* it may wait for this very source */
+        gsi_mailbox_signal(mb); /* or wait for it already */
     gsi_unlock(&mb->object);
     gsi_free(timer);
     s->owner = NULL;

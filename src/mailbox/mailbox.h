@@ -137,6 +137,7 @@ struct gsi_mailbox {
     /* Any thread. */
     _Atomic uint32_t epoch;     /* counts gs_receive calls; the flusher reads it */
     _Atomic int posted;         /* a hint: ready list or inbox is not empty */
+    _Atomic uint32_t released;  /* counts sources that left; written under the lock */
     _Atomic uint64_t next_timer; /* deadline of the earliest; written under the lock */
     _Atomic int watched;        /* the flusher looks at it */
     _Atomic uint64_t corked;    /* stream corked within the running batch, or 0 */

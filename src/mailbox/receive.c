@@ -295,7 +295,7 @@ static bool pending(const struct gsi_mailbox *mb, const struct wanted *w)
 }
 
 /* Asks the poller, sleeping only when nothing is pending. 1: look again; 0: the time is over; < 0: an error. */
-static int wait(struct gsi_mailbox *mb, const struct wanted *w, uint64_t deadline_ns, uint32_t rounds)
+static int wait(struct gsi_mailbox *mb, const struct wanted *w, uint64_t deadline_ns, uint32_t rounds, uint32_t released)
 {
     int timeout_ms = 0;
     gsi_relock(&mb->object);
@@ -303,6 +303,7 @@ static int wait(struct gsi_mailbox *mb, const struct wanted *w, uint64_t deadlin
     if (idle) {
         uint64_t timer = atomic_load_explicit(&mb->next_timer, memory_order_relaxed);
         bool again = selective(w) && mb->signals != mb->signals_seen; /* one that is muted became ready once more */
+        again |= w->stream && atomic_load_explicit(&mb->released, memory_order_relaxed) != released; /* perhaps the wanted one */
         timeout_ms = again ? 0 : gsi_remaining_ms(timer < deadline_ns ? timer : deadline_ns);
         over = rounds && timeout_ms == 0 && gsi_remaining_ms(deadline_ns) == 0;
         mb->sleeping = timeout_ms != 0;
@@ -353,7 +354,8 @@ static int receive_slow(struct gsi_mailbox *mb, const struct wanted *w, gs_msg *
 {
     uint64_t deadline_ns = 0;
     for (uint32_t rounds = 0;; rounds += rounds < LATE_ROUNDS) {
-        int e = check_stream(mb, w);
+        uint32_t released = atomic_load_explicit(&mb->released, memory_order_relaxed);
+        int e = check_stream(mb, w); /* what leaves from here on is counted */
         if (e < 0)
             return last_note(mb, w, m) ? 0 : e;
         if (serve_events(mb, w, m) || expire(mb, w, m))
@@ -366,7 +368,7 @@ static int receive_slow(struct gsi_mailbox *mb, const struct wanted *w, gs_msg *
             return GS_ECLOSED;
         if (!rounds)
             deadline_ns = gsi_deadline(timeout_ms == GS_NOWAIT ? 0 : timeout_ms);
-        e = wait(mb, w, deadline_ns, rounds);
+        e = wait(mb, w, deadline_ns, rounds, released);
         if (e <= 0)
             return e ? e : GS_ETIMEOUT;
     }
