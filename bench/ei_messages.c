@@ -1,7 +1,9 @@
 /* One of two C nodes over tcp on loopback, on stock ei or on gensock's callbacks; bench/ei starts both.
  *
- *     ei_messages receive stock|gensock COUNT              prints its port; then the CPU time that COUNT messages took, ns
- *     ei_messages send    stock|gensock COUNT PORT SIZE    sends them; prints ns of time and CPU time until the last was received
+ *     ei_messages receive stock|gensock COUNT MS             prints its port; then the CPU time that COUNT messages took, ns
+ *     ei_messages send    stock|gensock COUNT MS PORT SIZE   sends them; prints ns of time and CPU time until the last was received
+ *
+ * MS: the timeout of each call; 0: none.
  */
 #include <gensock/ei.h>
 #include <stdio.h>
@@ -11,6 +13,7 @@
 
 static ei_cnode node;
 static const char *how;
+static unsigned ms;
 
 static void need(bool ok, const char *what)
 {
@@ -60,7 +63,7 @@ static void receive(long count)
     need(fd >= 0, "accept");
     ei_x_new(&x);
     for (long i = 0; i < count; i++) {
-        need(ei_xreceive_msg(fd, &msg, &x) == ERL_MSG, "receive");
+        need(ei_xreceive_msg_tmo(fd, &msg, &x, ms) == ERL_MSG, "receive");
         if (i == 0)
             cpu = ns_of(CLOCK_PROCESS_CPUTIME_ID);
     }
@@ -88,7 +91,7 @@ static void send_all(long count, int port, int size)
     ei_x_encode_binary(&x, bytes, size);
     long long cpu = ns_of(CLOCK_PROCESS_CPUTIME_ID), wall = ns_of(CLOCK_MONOTONIC);
     for (long i = 0; i < count; i++)
-        need(ei_reg_send(&node, fd, sink, x.buff, x.index) == 0, "send");
+        need(ei_reg_send_tmo(&node, fd, sink, x.buff, x.index, ms) == 0, "send");
     need(ei_xreceive_msg(fd, &msg, &in) == ERL_MSG, "the answer");
     wall = ns_of(CLOCK_MONOTONIC) - wall;
     printf("%lld %lld\n", wall, ns_of(CLOCK_PROCESS_CPUTIME_ID) - cpu);
@@ -101,14 +104,15 @@ static void send_all(long count, int port, int size)
 int main(int argc, char **argv)
 {
     how = argc > 2 ? argv[2] : "";
-    if (argc == 4 && !strcmp(argv[1], "receive")) {
+    ms = argc > 4 ? (unsigned)atoi(argv[4]) : 0;
+    if (argc == 5 && !strcmp(argv[1], "receive")) {
         receive(atol(argv[3]));
         return 0;
     }
-    if (argc == 6 && !strcmp(argv[1], "send")) {
-        send_all(atol(argv[3]), atoi(argv[4]), atoi(argv[5]));
+    if (argc == 7 && !strcmp(argv[1], "send")) {
+        send_all(atol(argv[3]), atoi(argv[5]), atoi(argv[6]));
         return 0;
     }
-    fprintf(stderr, "ei_messages receive|send stock|gensock COUNT [PORT SIZE]\n");
+    fprintf(stderr, "ei_messages receive|send stock|gensock COUNT MS [PORT SIZE]\n");
     return 2;
 }
