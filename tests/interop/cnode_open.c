@@ -1,5 +1,7 @@
 /* How the rig's node and its connections come to be: with stock ei, or with gensock's callbacks. */
 #include "cnode.h"
+#include "base/seam.h"
+#include "ei/seam.h"
 #include "flusher.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -36,6 +38,21 @@ void fail_with(struct command *c, const char *what, int result)
     c->failed = true;
     const char *code = ours ? gs_error_name(ours) : "-", *detail = ours ? gs_error_detail(ours) : "";
     answer(c, "%s %d %s %s %s", what, result, name ? name : "0", code, detail);
+}
+
+/* What the bridge asks of the kernel and of malloc by itself goes through the core's seam: faults of GS_FAULT reach it, and the census
+ * counts its blocks. */
+static ssize_t seam_recv(int fd, void *p, size_t n, int flags) { return gsi_sys.recv(fd, p, n, flags); }
+static ssize_t seam_sendmsg(int fd, const struct msghdr *m, int flags) { return gsi_sys.sendmsg(fd, m, flags); }
+static void *seam_malloc(size_t n) { return gsi_alloc(n); }
+static void seam_free(void *p) { gsi_free(p); }
+
+static void join_seams(void)
+{
+    gsi_ei_sys.malloc = seam_malloc;
+    gsi_ei_sys.free = seam_free;
+    gsi_ei_sys.recv = seam_recv;
+    gsi_ei_sys.sendmsg = seam_sendmsg;
 }
 
 /* ---- the node ---- */
@@ -154,6 +171,7 @@ bool node_open(int argc, char **argv)
         fprintf(stderr, "cnode: %s: %s\n", gs_error_name(e), gs_error_detail(e));
         return false;
     }
+    join_seams();
     flusher_is_there();
     ei_socket_callbacks *table = gs_ei_callbacks(&size);
     return ei_connect_xinit_ussi(&node, host, alive, argv[1], &none, argv[2], 0, table, size, &setup) == 0;

@@ -19,7 +19,7 @@ from harness import certificates  # noqa: E402
 
 BUILD = os.environ.get('GS_BUILD') or os.path.join(ROOT, 'build', 'asan')
 NODE = os.environ.get('GS_CNODE') or os.path.join(BUILD, 'tests', 'cnode')
-SECONDS, COOKIE = 60, 'oatmeal'
+SECONDS, COOKIE = int(os.environ.get('GS_CLI_SECONDS', '60')), 'oatmeal'
 TICK = 4  # net_ticktime of the Erlang nodes
 d = None
 
