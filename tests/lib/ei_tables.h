@@ -26,11 +26,11 @@
 /* What the tables have done; tables_reset begins anew. */
 static struct {
     _Atomic int sockets, closes, reads, writes, accepts, connects; /* calls */
-    _Atomic int connect_completes, accept_completes;
+    _Atomic int connect_completes, accept_completes, accepted;
     _Atomic int blocking;      /* calls that met the descriptor in the other mode than they may expect */
     _Atomic long longest;      /* write */
     void *_Atomic setup;       /* what the last socket got */
-    _Atomic int shows;         /* what get_fd of the sockets that are made from now on tells */
+    _Atomic int shows;         /* what get_fd of sockets with FULL_IMPL tells that are made from now on */
 } tables __attribute__((unused));
 
 /* The socket itself; a descriptor that is never readable; one that always is; a file, which cannot be waited for. */
@@ -52,7 +52,7 @@ static inline int tables_show(int fd)
 static inline void tables_reset(void)
 {
     tables.sockets = tables.closes = tables.reads = tables.writes = tables.accepts = tables.connects = 0;
-    tables.connect_completes = tables.accept_completes = tables.blocking = 0;
+    tables.connect_completes = tables.accept_completes = tables.accepted = tables.blocking = 0;
     tables.longest = 0;
     tables.shows = SHOWS_TRUTH;
 }
@@ -79,7 +79,7 @@ static inline int tables_new(void **ctx, int fd, bool full)
         close(fd);
         return ENOMEM;
     }
-    *c = (struct tables_ctx){fd, tables_show(fd), full};
+    *c = (struct tables_ctx){fd, full ? tables_show(fd) : fd, full};
     *ctx = c;
     return 0;
 }
@@ -127,8 +127,11 @@ static inline int tables_accept(void **ctx, void *addr, int *len, unsigned tmo)
     if (e)
         return e;
     int fd = accept4(c->fd, addr, &n, SOCK_CLOEXEC);
+    if (fd < 0)
+        return errno;
     *len = (int)n;
-    return fd < 0 ? errno : tables_new(ctx, fd, c->full);
+    tables.accepted++;
+    return tables_new(ctx, fd, c->full);
 }
 
 static inline int tables_connect_plain(void *ctx, void *addr, int len, unsigned tmo)
