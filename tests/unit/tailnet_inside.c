@@ -2,11 +2,9 @@
  *
  * What happens to a node with other control servers than the lab, and with a lack of memory in one place: what is left undone is
  * done later, what is over is undone, and what cannot be used is told. */
-#include <dirent.h>
 #include <errno.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
-#include <netdb.h>
 #include <openssl/crypto.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -376,63 +374,139 @@ static void who_gets_no_identity_calls_nobody_until_there_is_one(void **state)
     gs_tailnet_stop(b, 1000);
 }
 
-/* A name server that answers when it may. */
-static struct {
-    pthread_mutex_t lock;
-    pthread_cond_t moved;
-    bool asked, open;
-} names = {.lock = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER};
+/* ---- servers that are no good ---- */
 
-static int slow_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **out)
+static void run_16_s_later(struct node *n, struct command *c, uint64_t now)
 {
-    (void)host, (void)service, (void)hints, (void)out;
-    pthread_mutex_lock(&names.lock);
-    names.asked = true;
-    pthread_cond_broadcast(&names.moved);
-    while (!names.open)
-        pthread_cond_wait(&names.moved, &names.lock);
-    pthread_mutex_unlock(&names.lock);
-    return EAI_AGAIN;
+    (void)c;
+    gsi_session_step(n, now + 16 * SECOND);
 }
 
-/* Does a thread of this process have the name? */
-static bool has_thread(const char *name)
+static bool is_hindered_by(gs_tailnet n, const char *words)
 {
-    struct dirent *d;
-    bool found = false;
-    DIR *tasks = opendir("/proc/self/task");
-    assert_non_null(tasks);
-    while (!found && (d = readdir(tasks))) {
-        char path[300], comm[32] = "";
-        snprintf(path, sizeof path, "/proc/self/task/%s/comm", d->d_name);
-        FILE *f = fopen(path, "r");
-        found = f && fgets(comm, sizeof comm, f) && strncmp(comm, name, strlen(name)) == 0;
-        if (f)
-            fclose(f);
-    }
-    closedir(tasks);
+    const gs_tailnet_status_t *s;
+    assert_ok(gs_tailnet_status(n, &s));
+    bool found = strstr(s->detail, words) != NULL;
+    gs_tailnet_status_free(s);
     return found;
+}
+
+static void a_server_that_takes_the_connection_and_says_nothing_is_left(void **state)
+{
+    (void)state;
+    char url[64];
+    gs_stream l, s;
+    gs_tailnet n;
+    assert_ok(gs_stream_listen(&l, "tcp://127.0.0.1:0", NULL, GS_NO_MAILBOX));
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", gs_stream_port(l));
+    gs_tailnet_config c = world_config(&world, "waits");
+    c.control_url = url;
+    assert_ok(gs_tailnet_start(&n, &c));
+    assert_ok(gs_stream_accept(l, &s, GS_NO_MAILBOX, WAIT, NULL));
+    assert_true(gs_stream_recv(s, url, sizeof url, 0, WAIT) > 0); /* what it asks */
+    run_in(n, run_16_s_later);
+    assert_true(is_hindered_by(n, "no answer within 15 s"));
+    ssize_t e;
+    while ((e = gs_stream_recv(s, url, sizeof url, 0, WAIT)) > 0)
+        ;
+    assert_code(e, GS_ECLOSED);
+    gs_tailnet_stop(n, 0);
+    gs_stream_close(s);
+    gs_stream_close(l);
+}
+
+static uint64_t waits[20];
+
+/* Each map stream brings something and breaks. */
+static void run_lose_many(struct node *n, struct command *c, uint64_t now)
+{
+    (void)c;
+    for (size_t i = 0; i < sizeof waits / sizeof *waits; i++) {
+        n->session.mapping = n->session.heard = true;
+        gsi_session_lost(n, -ECONNRESET, "broken", now);
+        waits[i] = n->session.retry_at - now;
+    }
+}
+
+static void streams_that_break_again_and_again_are_asked_for_less_and_less(void **state)
+{
+    (void)state;
+    gs_tailnet n = world_join(&world, "alpha");
+    run_in(n, run_lose_many);
+    assert_true(waits[0] < SECOND / 5); /* once is nothing */
+    size_t last = sizeof waits / sizeof *waits - 1;
+    assert_true(waits[last] >= (last + 1) * (last + 1) * BACKOFF_STEP_NS / 2);
+    assert_true(waits[last] > 8 * waits[1] / 3);
+    gs_tailnet_stop(n, 0);
+}
+
+/* ---- look-ups ---- */
+
+/* A name server that answers when it may, which is after the stop. */
+struct slow {
+    struct job job; /* first */
+    pthread_mutex_t lock;
+    pthread_cond_t moved;
+    bool asked, stopped, dropped, late;
+};
+
+static void run_slowly(struct job *j)
+{
+    struct slow *s = (struct slow *)j;
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += WAIT / 1000;
+    pthread_mutex_lock(&s->lock);
+    s->asked = true;
+    pthread_cond_broadcast(&s->moved);
+    while (!s->stopped && !s->late)
+        s->late = pthread_cond_timedwait(&s->moved, &s->lock, &until) == ETIMEDOUT;
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void done_in_time(struct node *n, struct job *j, uint64_t now)
+{
+    (void)n, (void)now;
+    ((struct slow *)j)->late = true; /* nobody is there any more to take it */
+}
+
+static void drop_slow(struct job *j)
+{
+    struct slow *s = (struct slow *)j;
+    pthread_mutex_lock(&s->lock);
+    s->dropped = true;
+    pthread_cond_broadcast(&s->moved);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static struct slow slow = {.job = {.run = run_slowly, .done = done_in_time, .drop = drop_slow},
+                           .lock = PTHREAD_MUTEX_INITIALIZER,
+                           .moved = PTHREAD_COND_INITIALIZER};
+
+static void run_ask(struct node *n, struct command *c, uint64_t now)
+{
+    (void)now;
+    c->result = gsi_worker_give(n, &n->finder, &slow.job);
 }
 
 static void a_stop_waits_for_no_name_server(void **state)
 {
     (void)state;
     gs_tailnet a = world_join(&world, "alpha");
-    gsi_sys.getaddrinfo = slow_getaddrinfo;
-    tell(a, "{\"DERPMap\":{\"Regions\":{\"30\":{\"RegionID\":30,\"Nodes\":[{"
-            "\"Name\":\"x\",\"RegionID\":30,\"HostName\":\"slow.test\"}]}}}}");
-    pthread_mutex_lock(&names.lock);
-    while (!names.asked)
-        pthread_cond_wait(&names.moved, &names.lock);
-    pthread_mutex_unlock(&names.lock);
+    run_in(a, run_ask);
+    pthread_mutex_lock(&slow.lock);
+    while (!slow.asked)
+        pthread_cond_wait(&slow.moved, &slow.lock);
+    pthread_mutex_unlock(&slow.lock);
     gs_tailnet_stop(a, 0);
-    assert_true(has_thread("gs-tailnet-work")); /* it waits for 2 s, and stop did not */
-    pthread_mutex_lock(&names.lock);
-    names.open = true;
-    pthread_cond_broadcast(&names.moved);
-    pthread_mutex_unlock(&names.lock);
-    assert_until(!has_thread("gs-tailnet"), WAIT);
-    gsi_sys.getaddrinfo = gsi_sys_default.getaddrinfo;
+    pthread_mutex_lock(&slow.lock);
+    slow.stopped = true;
+    pthread_cond_broadcast(&slow.moved);
+    while (!slow.dropped)
+        pthread_cond_wait(&slow.moved, &slow.lock);
+    bool late = slow.late;
+    pthread_mutex_unlock(&slow.lock);
+    assert_false(late);
 }
 
 int main(void)
@@ -446,6 +520,8 @@ int main(void)
         cmocka_unit_test(a_tailnet_that_is_locked_is_told_for_as_long_as_it_is),
         cmocka_unit_test(a_node_whose_network_is_gone_tells_everybody),
         cmocka_unit_test(who_gets_no_identity_calls_nobody_until_there_is_one),
+        cmocka_unit_test(a_server_that_takes_the_connection_and_says_nothing_is_left),
+        cmocka_unit_test(streams_that_break_again_and_again_are_asked_for_less_and_less),
         cmocka_unit_test(a_stop_waits_for_no_name_server),
     };
     if (CRYPTO_set_mem_functions(lend, lend_again, take_back) != 1)
