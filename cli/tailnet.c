@@ -81,6 +81,35 @@ int cli_join_failed(const struct cli_args *a, int error, const char *detail)
                    cure ? cure : "");
 }
 
+/* ---- what happens later ---- */
+
+/* A command that serves may have to log in again: it is told so by a thread, which ends with the mailbox. */
+static struct {
+    gs_mailbox news;
+    struct cli_args a;
+    bool is_up; /* until then whoever waits for the node tells it */
+} later;
+
+static void *tell_news(void *unused)
+{
+    gs_msg m;
+    while (gs_receive(later.news, &m, GS_INFINITY) == 0)
+        if (m.kind == GS_MSG_TAILNET && m.post.tag == GS_TAILNET_LOGIN_URL && __atomic_load_n(&later.is_up, __ATOMIC_ACQUIRE))
+            cli_say(&later.a, CLI_OK, "the tailnet wants a log-in again: open %.*s", (int)m.post.body.n, (const char *)m.post.body.p);
+    return unused;
+}
+
+/* 0, or the library's error. */
+static int start_news(const struct cli_args *a)
+{
+    pthread_t thread;
+    later.a.command = a->command;
+    int e = gs_mailbox_new(&later.news);
+    if (e == 0 && (e = -pthread_create(&thread, NULL, tell_news, NULL)) == 0)
+        pthread_detach(thread);
+    return e;
+}
+
 /* ---- joining ---- */
 
 static int start(const struct cli_args *a, gs_mailbox events)
@@ -89,8 +118,10 @@ static int start(const struct cli_args *a, gs_mailbox events)
     int code = cli_settings_read(a, &config), e = code == CLI_OK ? cli_signals_guard() : 0;
     if (e < 0)
         code = cli_fail(a, "starting", e);
+    if (code == CLI_OK && events.id == 0 && (e = start_news(a)) < 0)
+        code = cli_fail(a, "starting", e);
     if (code == CLI_OK) {
-        config.events = events;
+        config.events = events.id ? events : later.news;
         state_dir = config.state_dir;
         pthread_mutex_lock(&coming_or_going);
         e = gs_tailnet_start(&node, &config);
@@ -114,8 +145,10 @@ static int wait_up(const struct cli_args *a)
         bool is_last = !is_endless && left <= TELL_MS;
         int e = gs_tailnet_up(node, is_endless ? GS_INFINITY : is_last ? (int)left : TELL_MS);
         const char *detail = gs_error_detail(e);
-        if (e == 0)
+        if (e == 0) {
+            __atomic_store_n(&later.is_up, true, __ATOMIC_RELEASE);
             return CLI_OK;
+        }
         if (e == GS_ELOGIN && strcmp(url, detail)) {
             snprintf(url, sizeof url, "%s", detail);
             cli_say(a, CLI_OK, "to log in, open %s", url);
@@ -176,6 +209,8 @@ void cli_tailnet_leave(void)
     if (is_there)
         gs_tailnet_stop(node, LEAVE_MS);
     is_there = false;
+    if (later.news.id)
+        gs_mailbox_free(later.news); /* once more does nothing */
     pthread_mutex_unlock(&coming_or_going);
 }
 
