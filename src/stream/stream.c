@@ -115,10 +115,10 @@ int stream_wait(struct stream *s, short events, uint64_t deadline_ns)
 size_t stream_buffered_above(struct stream *s)
 {
     size_t buffered = 0;
-    if (!s->more || !s->more->layers || s->state != OPEN)
+    if (s->state != OPEN || s->t->flags & GS_T_KERNEL) /* the top is the descriptor */
         return 0;
     s->t->poll(s->ctx, &buffered);
-    for (int i = 0; i < s->more->layers; i++) { /* and what an upgrade handed over, which no descriptor tells of either */
+    for (int i = 0; s->more && i < s->more->layers; i++) { /* and what an upgrade handed over, which no descriptor tells of either */
         const struct gs_io *io = &s->more->layer[i].io;
         buffered += io->early_n - io->early_at;
     }

@@ -5,12 +5,14 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/seam.h"
+#include "gensock/mailbox.h"
 #include "gensock/stream.h"
 #include "net/resolve.h"
 #include "support.h"
@@ -267,6 +269,73 @@ static void an_io_says_for_which_scheme_it_is(void **state)
     }
 }
 
+/* ---- a base with a descriptor that reads ahead of it ---- */
+
+struct ahead {
+    int fd;
+    size_t at, n;
+    char have[64];
+};
+
+static int ahead_connect(gs_io *io, const gs_target *to, const gs_opt *opts, void **ctx)
+{
+    (void)io, (void)opts;
+    static struct ahead one;
+    one = (struct ahead){.fd = atoi(to->rest)};
+    *ctx = &one;
+    return 0;
+}
+/* One byte a time. */
+static ssize_t ahead_readv(void *ctx, const struct iovec *iov, int n)
+{
+    struct ahead *a = ctx;
+    if (a->at == a->n) {
+        ssize_t k = recv(a->fd, a->have, sizeof a->have, MSG_DONTWAIT);
+        if (k <= 0)
+            return k < 0 ? -errno : 0;
+        a->at = 0;
+        a->n = (size_t)k;
+    }
+    assert_true(n > 0 && iov[0].iov_len > 0);
+    *(char *)iov[0].iov_base = a->have[a->at++];
+    return 1;
+}
+static void ahead_close(void *ctx, bool reset)
+{
+    (void)reset;
+    close(((struct ahead *)ctx)->fd);
+}
+static int ahead_poll(void *ctx, size_t *buffered)
+{
+    struct ahead *a = ctx;
+    *buffered = a->n - a->at;
+    return a->fd;
+}
+
+static void bytes_above_a_bases_descriptor_do_not_hide(void **state)
+{
+    (void)state;
+    struct gs_transport t = {.size = sizeof t, .scheme = "ahead", .flags = GS_T_NO_HALF_CLOSE, .connect = ahead_connect,
+        .readv = ahead_readv, .writev = twin_bytes, .close = ahead_close, .poll = ahead_poll};
+    int fd[2];
+    char address[32];
+    gs_mailbox m;
+    gs_stream s;
+    gs_msg msg;
+    assert_ok(gs_transport_register(&t));
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
+    assert_int_equal(write(fd[1], "\3abc\2de", 7), 7);
+    snprintf(address, sizeof address, "ahead://%d", fd[0]);
+    assert_ok(gs_mailbox_new(&m));
+    assert_ok(gs_stream_connect(&s, address, GS_OPTS(GS_INT(PACKET, GS_PACKET_1)), m, 0));
+    assert_ok(gs_receive(m, &msg, 5000));
+    assert_int_equal(msg.packet.data.n, 3);
+    assert_ok(gs_receive(m, &msg, 5000));
+    assert_memory_equal(msg.packet.data.p, "de", 2);
+    assert_ok(gs_mailbox_free(m));
+    close(fd[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -275,6 +344,7 @@ int main(void)
         cmocka_unit_test(defaults_hold_where_the_list_says_nothing),
         cmocka_unit_test(fresh_streams_answer_the_tables_defaults),
         cmocka_unit_test(an_io_says_for_which_scheme_it_is),
+        cmocka_unit_test(bytes_above_a_bases_descriptor_do_not_hide),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
