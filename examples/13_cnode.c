@@ -83,7 +83,7 @@ int main(int argc, char **argv)
     printf("cnode@localhost listens at port %d\n", gs_stream_port(s));
     for (;;)
         if ((fd = ei_accept(&node, listener, NULL)) < 0)
-            printf("refused: %s %s\n", gs_error_name(gs_ei_error()), gs_error_detail(gs_ei_error()));
-        else if (pthread_create(&thread, NULL, serve, (void *)(intptr_t)fd) == 0)
-            pthread_detach(thread);
+            printf("refused: %s %s\n", gs_ei_error() ? gs_error_name(gs_ei_error()) : "by ei", gs_error_detail(gs_ei_error()));
+        else if (pthread_create(&thread, NULL, serve, (void *)(intptr_t)fd) != 0 || pthread_detach(thread) != 0)
+            ei_close_connection(fd);
 }

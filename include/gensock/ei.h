@@ -16,7 +16,7 @@
  * The descriptor is real, keeps its number, and is readable, for select and the like, when something can be read or accepted,
  * bytes that a layer has decrypted already included. A connection over tcp, unix or tailnet shows its own socket, in blocking
  * mode, as ei's are; all others, and listeners, something to wait for reading on. Close it by ei_close_connection alone: any
- * thread; who waits on it wakes.
+ * thread; who waits in a call of ei's wakes (in a select nobody does, as with every descriptor).
  *
  * Threads: every call, any thread. On one descriptor one thread reads, several may write.
  */
@@ -63,8 +63,8 @@ GS_API ei_socket_callbacks *gs_ei_callbacks(int *size);
  * ours; -ENOTCONN: it has none yet. */
 GS_API GS_MUST_USE int gs_ei_stream(int fd, gs_stream *out);
 
-/* Why the last callback of this thread failed, as a gensock code (gs_error_detail tells more): ei itself keeps little but EIO and
- * ETIMEDOUT. 0: none has failed since gs_ei_next was given an address. */
+/* Why ei's last call in this thread failed, as a gensock code (gs_error_detail tells more): ei itself keeps little but EIO and
+ * ETIMEDOUT. 0: no callback has failed; ei gave up by itself what came: a wrong cookie, a name in use, the peer's end. */
 GS_API int gs_ei_error(void);
 
 /* ---- addresses that ei has no words for ---- */

@@ -26,6 +26,8 @@ GS_MUST_USE int gsi_ei_address(const gs_ei_setup *setup, const struct sockaddr_i
 void gsi_ei_take_next(char *out);
 /* Keeps a failing callback's code for gs_ei_error, and answers what ei understands of it: a positive errno. */
 int gsi_ei_failed(int code);
+/* 0; there is no failure to tell of any more. */
+int gsi_ei_succeeded(void);
 
 /* ---- options.c ---- */
 /* The bridge's own options with the setup's behind them, in memory of gsi_ei_sys. backlog < 0: to connect. *out; -EINVAL: the

@@ -16,7 +16,7 @@ enum { PIECES_MAX = 1024 };
 static int left(struct gsi_ei_box *b, int e)
 {
     gsi_ei_box_leave(b);
-    return e < 0 ? gsi_ei_failed(e) : 0;
+    return e < 0 ? gsi_ei_failed(e) : gsi_ei_succeeded();
 }
 
 /* ---- time ---- */
@@ -67,7 +67,10 @@ static int close_socket(void *ctx)
     struct gsi_ei_box *b = gsi_ei_box_enter(ctx);
     if (!b)
         return gsi_ei_failed(GS_EBADARG);
-    return left(b, gsi_ei_box_close(b) ? 0 : GS_EBADARG);
+    if (!gsi_ei_box_close(b))
+        return left(b, GS_EBADARG);
+    gsi_ei_box_leave(b); /* ei closes what failed: why is still to be told */
+    return 0;
 }
 
 /* ---- opening ---- */
@@ -367,7 +370,8 @@ static int descriptor(void *ctx, int *fd)
     if (!fd)
         return left(b, -EINVAL);
     *fd = b->fd;
-    return left(b, 0);
+    gsi_ei_box_leave(b);
+    return 0;
 }
 
 /* ---- the calls ---- */

@@ -200,6 +200,68 @@ static void another_cookie_is_told_at_both_ends(void **state)
     ei_close_connection(s.listener);
 }
 
+struct caller {
+    ei_cnode *ec;
+    const char *address;
+    int code;
+};
+
+static void *call_node(void *arg)
+{
+    struct caller *c = arg;
+    c->code = gs_ei_connect(c->ec, c->address, WAIT);
+    return NULL;
+}
+
+/* A callback that failed before is not the reason. */
+static void what_ei_itself_refuses_has_no_older_reason(void **state)
+{
+    (void)state;
+    ei_cnode stranger, server;
+    ErlConnect who;
+    pthread_t t;
+    node_init(&stranger, "client", "another", NULL);
+    node_init(&server, "server", "cookie", NULL);
+    int listener = gs_ei_listen(&server, "mem://strangers", 5);
+    assert_ok(listener);
+    assert_int_equal(ei_accept_tmo(&server, listener, &who, 20), ERL_ERROR);
+    assert_int_equal(gs_ei_error(), GS_ETIMEOUT);
+    struct caller c = {.ec = &stranger, .address = "mem://strangers"};
+    assert_int_equal(pthread_create(&t, NULL, call_node, &c), 0);
+    assert_int_equal(ei_accept_tmo(&server, listener, &who, WAIT), ERL_ERROR);
+    pthread_join(t, NULL);
+    assert_int_equal(gs_ei_error(), 0);
+    assert_code(c.code, -EIO);
+    ei_close_connection(listener);
+}
+
+/* After messages that were waited for in vain. */
+static void the_end_of_a_peer_is_no_timeout(void **state)
+{
+    (void)state;
+    ei_cnode client, server;
+    erlang_msg m;
+    ei_x_buff x;
+    pthread_t t;
+    node_init(&client, "client", "cookie", NULL);
+    node_init(&server, "server", "cookie", NULL);
+    struct server s = {.ec = &server, .listener = gs_ei_listen(&server, "mem://ends", 5), .ms = WAIT};
+    assert_ok(s.listener);
+    assert_int_equal(pthread_create(&t, NULL, accept_node, &s), 0);
+    int fd = gs_ei_connect(&client, "mem://ends", WAIT);
+    assert_ok(fd);
+    pthread_join(t, NULL);
+    assert_int_equal(ei_x_new(&x), 0);
+    assert_int_equal(ei_xreceive_msg_tmo(fd, &m, &x, 20), ERL_ERROR);
+    assert_int_equal(gs_ei_error(), GS_ETIMEOUT);
+    ei_close_connection(s.fd);
+    assert_int_equal(ei_xreceive_msg_tmo(fd, &m, &x, WAIT), ERL_ERROR);
+    assert_int_equal(gs_ei_error(), 0);
+    ei_x_free(&x);
+    ei_close_connection(fd);
+    ei_close_connection(s.listener);
+}
+
 static void nobody_there_is_told_with_its_reason(void **state)
 {
     (void)state;
@@ -363,6 +425,8 @@ int main(void)
         cmocka_unit_test(ei_own_calls_reach_what_the_map_says),
         cmocka_unit_test(a_node_of_plain_ei_is_met),
         cmocka_unit_test(another_cookie_is_told_at_both_ends),
+        cmocka_unit_test(what_ei_itself_refuses_has_no_older_reason),
+        cmocka_unit_test(the_end_of_a_peer_is_no_timeout),
         cmocka_unit_test(nobody_there_is_told_with_its_reason),
         cmocka_unit_test(a_silent_peer_ends_each_call_in_its_time),
         cmocka_unit_test(options_of_the_setup_are_those_of_the_stream),
