@@ -92,7 +92,7 @@ GS_API GS_MUST_USE int gs_tailnet_up(gs_tailnet n, int timeout_ms);
 /* Leaves the network: listeners answer GS_ECLOSED at once, what was sent and has not arrived yet gets timeout_ms to do so, an
  * ephemeral node logs out in the same time; then the node's connections are reset, and its threads have ended, but for one
  * that waits for a name server, 2 s at most. Streams stay to be closed by their owners. 0; GS_ECLOSED.
- * exit(3) stops the nodes that still run, with 1 s for all of them; a process that ends otherwise just leaves. */
+ * exit(3) stops the nodes that still run, with 2 s for all of them; a process that ends otherwise just leaves. */
 GS_API int gs_tailnet_stop(gs_tailnet n, int timeout_ms);
 
 /* Gives the node's key up at the control server; joining again needs a login. The node is GS_TAILNET_FAILED with GS_ELOGIN then.

@@ -1,4 +1,6 @@
-/* A node starts, joins, connects, accepts and stops while every allocation and every call of the core's fails once: a code or
+/* runner: timeout 300
+ *
+ * A node starts, joins, connects, accepts and stops while every allocation and every call of the core's fails once: a code or
  * success, no thread, process, descriptor or block left, and the next node works.
  *
  * OpenSSL's allocations are counted and failed with those of the library; in the census are those that the tailnet's code makes
@@ -171,7 +173,7 @@ static void a_node_survives_every_fault(void **state)
 {
     (void)state;
     fault_run_with("node", live, NULL,
-                   &(struct fault_options){.prepare = once, .real_clock = true, .at_most = 7, .timeout_ms = 60000});
+                   &(struct fault_options){.prepare = once, .real_clock = true, .at_most = 6, .timeout_ms = 60000});
 }
 
 /* ---- a new key ---- */
@@ -227,7 +229,7 @@ static void a_new_key_survives_every_fault(void **state)
     fault_run_with("new key", renew, NULL,
                    &(struct fault_options){.prepare = start_lasting,
                                            .real_clock = true,
-                                           .at_most = 6,
+                                           .at_most = 2,
                                            .timeout_ms = 60000,
                                            .census_may_grow = true /* a node that goes on knows more with time */});
 }

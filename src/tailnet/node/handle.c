@@ -4,7 +4,11 @@
 
 #include "tailnet/node/parts.h"
 
-enum { EXIT_MS = 1000 /* of all nodes together */, PLACE_BITS = 8, TAG = 0x7a }; /* the tag tells a handle of ours from numbers of other kinds */
+enum {
+    EXIT_MS = 2000, /* of all nodes together */
+    PLACE_BITS = 8,
+    TAG = 0x7a, /* tells a handle of ours from numbers of other kinds */
+};
 
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct place {
