@@ -1,4 +1,4 @@
-/* runner: timeout 120
+/* runner: timeout 120, tsan
  *
  * What happens to a node with other control servers than the lab, and with a lack of memory in one place: what is left undone is
  * done later, what is over is undone, and what cannot be used is told. */
