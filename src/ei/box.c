@@ -176,11 +176,16 @@ int gsi_ei_box_new(struct gsi_ei_box **out, const gs_ei_setup *setup)
     return 0;
 }
 
-/* All its bytes are the kernel's, and its descriptor is the whole truth. */
+/* All its bytes are the kernel's, and its descriptor, also in blocking mode, is the whole truth. GS_T_KERNEL does not say that
+ * much: a transport of somebody's own may count or change what passes, and rely on the mode. */
 static bool is_plain(const gs_stream_info_t *info)
 {
+    static const char *const own[] = {"tcp", "unix", "tailnet"};
     const struct gs_transport *t = gs_transport_find(info->transport); /* NULL for a stack of several */
-    return t && t->flags & GS_T_KERNEL && info->fd >= 0;
+    bool ours = false;
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+        ours |= strcmp(info->transport, own[i]) == 0;
+    return ours && t && t->flags & GS_T_KERNEL && info->fd >= 0;
 }
 
 static int add(struct gsi_ei_box *b, int fd)
