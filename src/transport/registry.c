@@ -248,7 +248,7 @@ int gs_transport_register(const struct gs_transport *t)
 static int no_scheme(const char *scheme)
 {
     return gsi_fail(GS_ENOSCHEME, "no transport %s is registered%s", scheme,
-                    !strcmp(scheme, "tls")       ? ": it is in the library gensock-tls"
+                    !strcmp(scheme, "tls")       ? ": gs_tls_register of the library gensock-tls makes it one"
                     : !strcmp(scheme, "tailnet") ? ": a node must run (gs_tailnet_start of the library gensock-tailnet)"
                                                  : "; tcp, unix and mem always are");
 }

@@ -290,7 +290,7 @@ static void what_is_no_stack_is_refused(void **state)
         {"nosuch://h", GS_ENOSCHEME, "nosuch"},
         {"lay+nosuch://h", GS_ENOSCHEME, "nosuch"},
         {"nosuch+tcp://h", GS_ENOSCHEME, "nosuch"},
-        {"tls://h:443", GS_ENOSCHEME, "gensock-tls"},
+        {"tls://h:443", GS_ENOSCHEME, "gs_tls_register of the library gensock-tls"},
         {"tailnet://h:443", GS_ENOSCHEME, "gensock-tailnet"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
