@@ -160,9 +160,9 @@ static int leave_by_exit(const char *url, const char *ca)
     snprintf(w.url, sizeof w.url, "%s", url);
     snprintf(w.ca, sizeof w.ca, "%s", ca);
     gs_tailnet n = world_join(&w, "leaver");
-    assert_until(world_knows(n, "reader"), WAIT);
+    assert_until(world_knows(n, "stays"), WAIT);
     assert_ok(gs_mailbox_new(&mb));
-    assert_ok(gs_stream_connect(&s, "tailnet://reader:7", GS_OPTS(OF(n)), mb, WAIT));
+    assert_ok(gs_stream_connect(&s, "tailnet://stays:7", GS_OPTS(OF(n)), mb, WAIT));
     assert_ok(gs_stream_setopts(s, GS_OPTS(GS_INT(HIGH_WATERMARK, 2 * SIZE)))); /* it waits for nobody */
     assert_ok(gs_stream_send(s, bytes, sizeof bytes));
     gs_stream_close(s);
@@ -184,11 +184,12 @@ static void a_process_that_exits_lets_arrive_what_it_sent_and_says_good_bye(void
     (void)state;
     gs_stream listener, in;
     char said[512];
-    gs_tailnet reader = world_join(&world, "reader");
+    gs_tailnet reader = world_join(&world, "stays");
     assert_ok(gs_stream_listen(&listener, "tailnet://:7", GS_OPTS(OF(reader)), GS_NO_MAILBOX));
     struct child c = child_start((const char *const[]){"/proc/self/exe", "leave", world.url, world.ca, NULL});
+    if (!child_expect(&c, "exits", WAIT, said, sizeof said))
+        fail_msg("%s", said);
     assert_ok(gs_stream_accept(listener, &in, GS_NO_MAILBOX, WAIT, NULL));
-    assert_true(child_expect(&c, "exits", WAIT, said, sizeof said));
     usleep(200000); /* much of it is with its kernel still */
     assert_int_equal((size_t)read_all(&in), SIZE);
     assert_int_equal(child_wait(&c, WAIT), 0);
