@@ -120,6 +120,38 @@ void gsi_ei_box_leave(struct gsi_ei_box *b)
     }
 }
 
+struct gsi_ei_handshake {
+    struct gsi_ei_handshake *next, **at;
+    gs_stream s;
+};
+
+/* Who begins one puts it in the list and then looks whether the box is open; who closes does it the other way round. */
+int gsi_ei_box_handshake(struct gsi_ei_box *listener, gs_stream s, int timeout_ms)
+{
+    struct gsi_ei_handshake h = {.at = &listener->handshakes, .s = s};
+    pthread_mutex_lock(&listener->mutex);
+    h.next = listener->handshakes;
+    if (h.next)
+        h.next->at = &h.next;
+    listener->handshakes = &h;
+    pthread_mutex_unlock(&listener->mutex);
+    int e = gsi_ei_box_is_open(listener) ? gs_stream_handshake(s, timeout_ms) : GS_ECLOSED;
+    pthread_mutex_lock(&listener->mutex);
+    *h.at = h.next;
+    if (h.next)
+        h.next->at = h.at;
+    pthread_mutex_unlock(&listener->mutex);
+    return e;
+}
+
+static void end_handshakes(struct gsi_ei_box *b)
+{
+    pthread_mutex_lock(&b->mutex);
+    for (const struct gsi_ei_handshake *h = b->handshakes; h; h = h->next)
+        (void)gs_stream_close(h->s);
+    pthread_mutex_unlock(&b->mutex);
+}
+
 bool gsi_ei_box_close(struct gsi_ei_box *b)
 {
     if (!(atomic_fetch_and(&b->word, ~OPEN) & OPEN))
@@ -129,6 +161,7 @@ bool gsi_ei_box_close(struct gsi_ei_box *b)
         gsi_ei_plain_wake(b);
     if (s.id)
         (void)gs_stream_close(s);
+    end_handshakes(b);
     return true;
 }
 

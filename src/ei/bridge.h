@@ -64,6 +64,7 @@ struct gsi_ei_box {
     pthread_mutex_t mutex;
     pthread_cond_t written;   /* on the monotonic clock */
     int send_timeout;         /* what the stream's option is set to: who is writing knows */
+    struct gsi_ei_handshake *handshakes; /* of a listener, under mutex: accepted, and not through them yet */
 
     /* input.c; BESIDE and MAIL */
     int bell;                 /* -1: none */
@@ -86,6 +87,8 @@ bool gsi_ei_box_is_open(const struct gsi_ei_box *b);
 void gsi_ei_box_leave(struct gsi_ei_box *b);
 /* Inside, FRESH. Gives the box its stream, which it takes, also on failure; mailbox: of a stream that is owned already. */
 GS_MUST_USE int gsi_ei_box_settle(struct gsi_ei_box *b, gs_stream s, gs_mailbox mailbox, enum gsi_ei_role role);
+/* Inside a listener: gs_stream_handshake of what it has accepted, which its close ends too. */
+GS_MUST_USE int gsi_ei_box_handshake(struct gsi_ei_box *listener, gs_stream s, int timeout_ms);
 /* Inside. Ends it: whoever waits inside wakes. False: somebody else did. */
 bool gsi_ei_box_close(struct gsi_ei_box *b);
 static inline gs_stream gsi_ei_box_stream(struct gsi_ei_box *b) { return (gs_stream){atomic_load(&b->stream)}; }

@@ -151,10 +151,10 @@ static int connect_to(void *ctx, void *addr, int len, unsigned tmo)
 }
 
 /* A connection with its handshake behind it. Takes s and its mailbox, also on failure. */
-static int settle_accepted(const struct gsi_ei_box *listener, gs_stream s, gs_mailbox mailbox, int timeout_ms, void **ctx)
+static int settle_accepted(struct gsi_ei_box *listener, gs_stream s, gs_mailbox mailbox, int timeout_ms, void **ctx)
 {
     struct gsi_ei_box *b;
-    int e = gs_stream_handshake(s, timeout_ms);
+    int e = gsi_ei_box_handshake(listener, s, timeout_ms);
     if (e == 0)
         e = gsi_ei_box_new(&b, listener->setup);
     if (e < 0) {

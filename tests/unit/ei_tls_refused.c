@@ -1,5 +1,6 @@
 /* Connections of ei's table that TLS refuses, or that fall silent in its handshake: what is told, and that the listener goes
- * on. */
+ * on.
+ * runner: tsan */
 #include <gensock/tls.h>
 
 #include "ei_world.h"
@@ -108,6 +109,50 @@ static void a_client_that_falls_silent_is_given_up(void **state)
     world_close(&w);
 }
 
+struct accepting {
+    void *ctx;
+    _Atomic int result; /* -1: still inside */
+};
+
+static void *accept_for_ever(void *arg)
+{
+    struct accepting *a = arg;
+    void *ctx = a->ctx;
+    atomic_store(&a->result, table()->accept(&ctx, NULL, NULL, EI_SCLBK_INF_TMO));
+    return NULL;
+}
+
+/* Two of them, in the handshakes of two clients that say nothing. */
+static void closing_the_listener_wakes_who_is_in_a_handshake(void **state)
+{
+    (void)state;
+    struct world w;
+    struct accepting a[2];
+    gs_stream quiet[2];
+    pthread_t t[2];
+    char address[64];
+    const gs_opt *for_ever = SERVER(GS_INT(HANDSHAKE_TIMEOUT, GS_INFINITY));
+    world_listen(&w, row_of(for_ever, GS_OPTS(GS_STR(TLS_CA_FILE, pki_default()->ca))));
+    snprintf(address, sizeof address, "tcp://127.0.0.1:%d", gs_stream_port(stream_of(w.listener)));
+    for (int i = 0; i < 2; i++) {
+        a[i] = (struct accepting){.ctx = w.listener, .result = -1};
+        assert_ok(gs_stream_connect(&quiet[i], address, NULL, GS_NO_MAILBOX, LONG_WAIT));
+        assert_int_equal(pthread_create(&t[i], NULL, accept_for_ever, &a[i]), 0);
+    }
+    assert_true(wait_until(!readable(w.listener, 0), LONG_WAIT));
+    for (int i = 0; i < 30; i++)
+        pause_1ms();
+    assert_int_equal(atomic_load(&a[0].result), -1);
+    assert_int_equal(atomic_load(&a[1].result), -1);
+    assert_int_equal(table()->close(w.listener), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_until(atomic_load(&a[i].result) >= 0, LONG_WAIT);
+        pthread_join(t[i], NULL);
+        assert_int_equal(atomic_load(&a[i].result), EBADF);
+        gs_stream_close(quiet[i]);
+    }
+}
+
 static void a_wrong_certificate_is_told_at_listen(void **state)
 {
     (void)state;
@@ -127,6 +172,7 @@ int main(void)
         cmocka_unit_test(a_client_that_trusts_another_ca_says_so_at_both_ends),
         cmocka_unit_test(a_client_without_certificate_is_refused),
         cmocka_unit_test(a_client_that_falls_silent_is_given_up),
+        cmocka_unit_test(closing_the_listener_wakes_who_is_in_a_handshake),
         cmocka_unit_test(a_wrong_certificate_is_told_at_listen),
     };
     if (gs_tls_register() < 0)
