@@ -173,7 +173,7 @@ static void a_node_survives_every_fault(void **state)
 {
     (void)state;
     fault_run_with("node", live, NULL,
-                   &(struct fault_options){.prepare = once, .real_clock = true, .at_most = 6, .timeout_ms = 60000});
+                   &(struct fault_options){.prepare = once, .real_clock = true, .at_most = 3, .timeout_ms = 60000});
 }
 
 /* ---- a new key ---- */
@@ -229,7 +229,7 @@ static void a_new_key_survives_every_fault(void **state)
     fault_run_with("new key", renew, NULL,
                    &(struct fault_options){.prepare = start_lasting,
                                            .real_clock = true,
-                                           .at_most = 2,
+                                           .at_most = 1,
                                            .timeout_ms = 60000,
                                            .census_may_grow = true /* a node that goes on knows more with time */});
 }
