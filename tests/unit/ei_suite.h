@@ -172,10 +172,51 @@ static void writing_to_a_peer_that_is_gone_fails(void **state)
         assert_true(gs_ei_error() < 0);
         for (int i = 0; i < 3; i++) { /* and goes on failing: nothing is told as written */
             ssize_t len = 4;
-            e = table()->write(w.client, "gone", &len, LONG_WAIT);
+            e = table()->write(w.client, "gone", &len, i ? EI_SCLBK_INF_TMO : LONG_WAIT);
             assert_true(e == EPIPE || e == ECONNRESET);
             assert_int_equal(len, 0);
         }
+    }
+}
+
+static int interruptions;
+
+static ssize_t interrupted_recv(int fd, void *p, size_t n, int flags)
+{
+    if (interruptions++ % 3 == 2)
+        return recv(fd, p, n, flags);
+    errno = EINTR;
+    return -1;
+}
+
+static ssize_t interrupted_sendmsg(int fd, const struct msghdr *m, int flags)
+{
+    if (interruptions++ % 3 == 2)
+        return sendmsg(fd, m, flags);
+    errno = EINTR;
+    return -1;
+}
+
+static void signals_interrupt_no_call_without_a_timeout(void **state)
+{
+    (void)state;
+    EACH_WORLD(w)
+    {
+        char got[8] = "";
+        ssize_t len = 4, room = sizeof got;
+        interruptions = 0;
+        gsi_ei_sys.recv = interrupted_recv;
+        gsi_ei_sys.sendmsg = interrupted_sendmsg;
+        int e = table()->write(w.client, "four", &len, EI_SCLBK_INF_TMO);
+        int f = table()->read(w.server, got, &room, EI_SCLBK_INF_TMO);
+        gsi_ei_sys.recv = recv;
+        gsi_ei_sys.sendmsg = sendmsg;
+        assert_int_equal(e, 0);
+        assert_int_equal(f, 0);
+        assert_int_equal(len, 4);
+        assert_int_equal(room, 4);
+        assert_memory_equal(got, "four", 4);
+        assert_int_equal(interruptions, w.row->plain ? 6 : 0);
     }
 }
 
@@ -527,6 +568,7 @@ static int run_suite(const struct row *rows, size_t n)
         cmocka_unit_test(pieces_are_written_in_order_and_empty_ones_are_nothing),
         cmocka_unit_test(the_end_of_the_peer_reads_as_nothing_again_and_again),
         cmocka_unit_test(writing_to_a_peer_that_is_gone_fails),
+        cmocka_unit_test(signals_interrupt_no_call_without_a_timeout),
         cmocka_unit_test(the_descriptor_is_readable_when_and_only_when_bytes_wait),
         cmocka_unit_test(no_bytes_hide_above_the_descriptor),
         cmocka_unit_test(a_lack_of_memory_hides_no_bytes),
