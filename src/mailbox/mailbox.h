@@ -103,7 +103,7 @@ struct gsi_hot {
         uint32_t n;
         uint32_t head; /* bytes of framing before p */
     } claim[GSI_CLAIMS];
-    uint32_t claim_at, claims;
+    _Atomic uint32_t claim_at, claims; /* the next one, how many; read as `current` is */
     const uint8_t *claim_bytes_end; /* behind the last claimed frame */
     void *claim_user;
     _Atomic uint64_t once; /* the source whose {active, once} ends with the claimed frame, until that is taken: then, or else, 0 */
@@ -177,10 +177,25 @@ static inline void gsi_set_current(struct gsi_mailbox *mb, uint64_t id, struct g
 /* The source stays: who has just read the id looks at it, and finds that it is another's. */
 static inline void gsi_clear_current(struct gsi_mailbox *mb) { atomic_store_explicit(&mb->current, 0, memory_order_relaxed); }
 
+static inline uint32_t gsi_hot_claim_at(const struct gsi_hot *hot)
+{
+    return atomic_load_explicit(&hot->claim_at, memory_order_relaxed);
+}
+static inline uint32_t gsi_hot_claims(const struct gsi_hot *hot)
+{
+    return atomic_load_explicit(&hot->claims, memory_order_relaxed);
+}
+static inline bool gsi_hot_has_claim(const struct gsi_hot *hot) { return gsi_hot_claim_at(hot) < gsi_hot_claims(hot); }
+static inline void gsi_hot_claim(struct gsi_hot *hot, uint32_t n)
+{
+    atomic_store_explicit(&hot->claim_at, 0, memory_order_relaxed);
+    atomic_store_explicit(&hot->claims, n, memory_order_relaxed);
+}
+
 /* Turn: what was claimed is the source's again, or lost with it. */
 static inline void gsi_hot_unclaim(struct gsi_hot *hot)
 {
-    hot->claim_at = hot->claims = 0;
+    gsi_hot_claim(hot, 0);
     atomic_store_explicit(&hot->once, 0, memory_order_relaxed);
 }
 

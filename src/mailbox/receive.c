@@ -390,6 +390,7 @@ static void drop_last(struct gsi_mailbox *mb)
 /* A frame that was decoded ahead. */
 static void show_claim(struct gsi_hot *hot, uint64_t id, gs_msg *m)
 {
+    uint32_t at = gsi_hot_claim_at(hot);
     m->kind = GS_MSG_DATA;
     m->error = 0;
     m->stream.id = id;
@@ -397,8 +398,8 @@ static void show_claim(struct gsi_hot *hot, uint64_t id, gs_msg *m)
     m->user = hot->claim_user;
     m->packet.kind = GS_PK_BYTES;
     m->packet.header = (gs_bytes){0};
-    m->packet.data = (gs_bytes){hot->claim[hot->claim_at].p, hot->claim[hot->claim_at].n};
-    hot->claim_at++;
+    m->packet.data = (gs_bytes){hot->claim[at].p, hot->claim[at].n};
+    atomic_store_explicit(&hot->claim_at, at + 1, memory_order_relaxed);
     atomic_store_explicit(&hot->once, 0, memory_order_relaxed);
 }
 
@@ -407,7 +408,7 @@ static bool go_on(struct gsi_mailbox *mb, const struct wanted *w, gs_msg *m)
 {
     uint64_t id = gsi_current(mb);
     if (!selective(w) || id == w->stream) {
-        if (mb->hot.claim_at < mb->hot.claims) {
+        if (gsi_hot_has_claim(&mb->hot)) {
             show_claim(&mb->hot, id, m);
             return true;
         }
@@ -456,7 +457,7 @@ static __attribute__((noinline)) int receive(gs_mailbox h, const struct wanted *
 /* In the turn: a frame that was decoded ahead is the next message; its predecessor left nothing to drop. */
 static inline bool is_claimed(const struct gsi_mailbox *mb)
 {
-    return mb->hot.claim_at < mb->hot.claims && gsi_in_turn(mb) && !gsi_dying(&mb->object) &&
+    return gsi_hot_has_claim(&mb->hot) && gsi_in_turn(mb) && !gsi_dying(&mb->object) &&
            atomic_load_explicit(&mb->timer_fd, memory_order_relaxed) < 0;
 }
 

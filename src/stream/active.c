@@ -173,10 +173,10 @@ static void claim(struct gsi_mailbox *mb, struct stream *s)
         limit = (uint32_t)s->active - 1;
     const uint8_t *at = s->rx + s->rx_at, *end = s->rx + s->rx_end;
     uint32_t n = s->packet_now == GS_PACKET_4 ? claim_length4(hot, s, &at, end, limit) : claim_any(hot, s, &at, end, limit);
-    hot->claims = n;
+    gsi_hot_claim(hot, n);
     s->rx_at = (uint32_t)(at - s->rx);
     if (is_count(s))
-        s->active -= (int32_t)hot->claims;
+        s->active -= (int32_t)n;
     hot->claim_user = s->user;
     hot->claim_bytes_end = s->rx + s->rx_at;
 }
@@ -187,7 +187,7 @@ bool active_once_more(struct gsi_mailbox *mb, struct stream *s, uint64_t id)
 {
     struct gsi_hot *hot = &mb->hot;
     struct frame f;
-    if (s->source.owner != mb || !hot->more || hot->claim_at < hot->claims || hot->served >= BUDGET || !s->hot || s->reader ||
+    if (s->source.owner != mb || !hot->more || gsi_hot_has_claim(hot) || hot->served >= BUDGET || !s->hot || s->reader ||
         s->state != OPEN || s->tell_passive || s->tell_drained || !claimable(s) || !frame_here(s, &f))
         return false;
     s->rx_at += (uint32_t)f.used;
@@ -196,8 +196,7 @@ bool active_once_more(struct gsi_mailbox *mb, struct stream *s, uint64_t id)
     hot->claim[0].p = f.body.p;
     hot->claim[0].n = (uint32_t)f.body.n;
     hot->claim[0].head = (uint32_t)(f.body.p - f.start);
-    hot->claim_at = 0;
-    hot->claims = 1;
+    gsi_hot_claim(hot, 1);
     hot->claim_user = s->user;
     hot->claim_bytes_end = s->rx + s->rx_at;
     hot->more = frame_here(s, &f);
@@ -232,7 +231,7 @@ static bool deliver_data(struct gsi_mailbox *mb, struct stream *s, uint64_t id, 
     }
     claim(mb, s);
     mb->hot.more = frame_here(s, &f);
-    mb->hot.served += 1 + mb->hot.claims;
+    mb->hot.served += 1 + gsi_hot_claims(&mb->hot);
     return true;
 }
 

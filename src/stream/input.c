@@ -122,8 +122,8 @@ int input_stash(struct stream *s)
 /* The counts go back with the frames: they were taken when the frames were claimed. */
 static void uncount(struct stream *s, const struct gsi_hot *hot)
 {
-    uint32_t frames = hot->claims - hot->claim_at;
-    for (uint32_t i = hot->claim_at; i < hot->claims; i++)
+    uint32_t at = gsi_hot_claim_at(hot), frames = gsi_hot_claims(hot) - at;
+    for (uint32_t i = at; i < at + frames; i++)
         s->stat.recv_oct -= hot->claim[i].n;
     s->stat.recv_cnt -= frames;
     if (is_count(s))
@@ -152,11 +152,12 @@ int input_unclaim(struct stream *s, uint64_t id)
     if (!in_turn(s) || gsi_current(s->source.owner) != id)
         return 0;
     struct gsi_hot *hot = &s->source.owner->hot;
-    if (hot->claim_at >= hot->claims)
+    if (!gsi_hot_has_claim(hot))
         return 0;
     if (wait_for_reading(s) < 0)
         return GS_ECLOSED;
-    const uint8_t *first = hot->claim[hot->claim_at].p - hot->claim[hot->claim_at].head;
+    uint32_t at = gsi_hot_claim_at(hot);
+    const uint8_t *first = hot->claim[at].p - hot->claim[at].head;
     size_t n = (size_t)(hot->claim_bytes_end - first);
     if (s->hot) { /* another thread may have received what came behind them */
         s->rx_at -= (uint32_t)n;

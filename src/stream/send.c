@@ -42,7 +42,7 @@ static int check_sendable(struct stream *s, uint64_t id)
 /* ---- queued ---- */
 
 /* Frames of the batch that is being delivered are still to come: the answer to the last one takes this along. */
-static bool frames_to_come(const struct gsi_hot *hot) { return hot->claim_at < hot->claims || hot->more; }
+static bool frames_to_come(const struct gsi_hot *hot) { return gsi_hot_has_claim(hot) || hot->more; }
 
 static bool batch_goes_on(const struct stream *s, uint64_t id)
 {

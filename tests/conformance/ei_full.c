@@ -1,5 +1,5 @@
 /* The suite over transports that are made of ei's tables with FULL_IMPL: a whole one, and one that ends behind its last
- * needed slot, so that it has no descriptor to wait for. runner: tsan */
+ * needed slot, so that it has no descriptor to wait for. */
 #include "conformance/conformance.h"
 #include "conformance/ei_turn.h"
 #include "ei_tables.h"

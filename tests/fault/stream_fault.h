@@ -176,8 +176,8 @@ static inline int await(gs_mailbox mb, gs_msg_kind kind, gs_msg *m)
     }
 #define ROW(name) cmocka_unit_test(name##_survives_every_fault)
 
-static const struct fault_options virtual_time = {.prepare = prepare, .at_most = 40};
+static const struct fault_options virtual_time = {.prepare = prepare, .at_most = 20};
 /* Scenarios that the flusher works for have two threads. */
-static const struct fault_options real_time = {.prepare = prepare, .real_clock = true, .at_most = 40};
+static const struct fault_options real_time = {.prepare = prepare, .real_clock = true, .at_most = 20};
 
 #endif

@@ -45,7 +45,7 @@ static void once(void)
 static void a_lab_survives_every_fault(void **state)
 {
     (void)state;
-    fault_run_with("lab", start_ask_stop, NULL, &(struct fault_options){.prepare = once, .real_clock = true, .at_most = 25});
+    fault_run_with("lab", start_ask_stop, NULL, &(struct fault_options){.prepare = once, .real_clock = true, .at_most = 12});
 }
 
 int main(void)

@@ -317,7 +317,7 @@ static void warm(void)
     }
 }
 
-static const struct fault_options few = {.prepare = warm, .at_most = 10};
+static const struct fault_options few = {.prepare = warm, .at_most = 8};
 
 static void a_life(void **state)
 {

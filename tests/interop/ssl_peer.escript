@@ -108,10 +108,17 @@ mirror(S, How, N) ->
         {ok, Data} ->
             ok = ssl:send(S, Data),
             case Data of
-                <<"bye", _/binary>> -> io:format("~p packets~n", [N]), ssl:close(S);
+                <<"bye", _/binary>> -> io:format("~p packets~n", [N]), read_close_notify(S, How), ssl:close(S);
                 _ -> mirror(S, How, N + 1)
             end
     end.
+
+%% Closing with it unread would make the kernel drop what it has not sent yet.
+read_close_notify(S, once) ->
+    _ = ssl:setopts(S, [{active, once}]),
+    receive {ssl_closed, S} -> ok after 300 -> ok end;
+read_close_notify(S, _) ->
+    ssl:recv(S, 0, 300).
 
 take(S, once) ->
     ok = ssl:setopts(S, [{active, once}]),
