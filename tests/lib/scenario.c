@@ -76,10 +76,8 @@ static long harmed(const struct child_job *job, struct outcome *o, const char *s
 {
     fault_fail_nth(job->fault.n, job->fault.from, job->fault.choice);
     run_step(job, o, step);
-    if (o->hit == FAULT_CALLS && fault_fired()) {
-        o->hit = fault_first();
+    if (o->hit == FAULT_CALLS && (o->hit = fault_first()) < FAULT_CALLS) /* not yet told: the flusher is being hit this moment */
         fault_errors(o->hit, &o->choices);
-    }
     return fault_stop();
 }
 
