@@ -62,7 +62,6 @@ _Static_assert(INITIATION_LEN == 148 && RESPONSE_LEN == 92 && COOKIE_REPLY_LEN =
 #define ZERO_KEYS_AFTER (3 * REJECT_AFTER_TIME)
 #define RETRIES_MAX (REKEY_ATTEMPT_TIME / REKEY_TIMEOUT)
 #define NEWCOMER_TIMEOUT (250 * MS) /* ours: while peers may not know us yet; doubled */
-#define NEWCOMER_RETRIES 5
 
 /* 8.4, 8.5 */
 #define INITIATIONS_APART (20 * MS)

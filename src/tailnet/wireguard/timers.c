@@ -107,11 +107,11 @@ void gsi_timers_want_session(struct wg_peer *p, uint64_t now_ns)
 
 void gsi_wireguard_newcomer(struct wireguard *w, uint64_t until_ns) { w->newcomer_until_ns = until_ns; }
 
-/* How long a response is waited for. */
+/* How long a response is waited for; retries are at most RETRIES_MAX + 1. */
 static uint64_t patience(const struct wg_peer *p, uint64_t now_ns)
 {
-    uint64_t short_one = p->timers.retries < NEWCOMER_RETRIES ? NEWCOMER_TIMEOUT << p->timers.retries : REKEY_TIMEOUT;
-    return now_ns < p->w->newcomer_until_ns && short_one < REKEY_TIMEOUT ? short_one : REKEY_TIMEOUT + jitter();
+    uint64_t soon = NEWCOMER_TIMEOUT << p->timers.retries;
+    return now_ns < p->w->newcomer_until_ns && soon < REKEY_TIMEOUT ? soon : REKEY_TIMEOUT + jitter();
 }
 
 void gsi_timers_initiation_sent(struct wg_peer *p, uint64_t now_ns)

@@ -64,6 +64,10 @@ struct wg_status {
     uint32_t staged;
     bool initiating;
 };
+const uint8_t *gsi_wireguard_key(const struct wg_peer *p);
+void *gsi_wireguard_who(const struct wg_peer *p);
+struct wg_status gsi_wireguard_status(const struct wg_peer *p);
+
 /* Until then peers may not have heard of our key yet, and drop what they cannot place: initiations without a response are followed
  * after NEWCOMER_TIMEOUT, then twice as long, up to REKEY_TIMEOUT. */
 void gsi_wireguard_newcomer(struct wireguard *w, uint64_t until_ns);
@@ -71,10 +75,6 @@ void gsi_wireguard_newcomer(struct wireguard *w, uint64_t until_ns);
 /* An initiation that waits for its response went nowhere, as the caller has learned, or the way to the peer is another since: the
  * next one goes now, but not sooner than after_ns behind it. Nothing where none waits. */
 void gsi_wireguard_hurry(struct wg_peer *p, uint64_t after_ns, uint64_t now_ns);
-
-const uint8_t *gsi_wireguard_key(const struct wg_peer *p);
-void *gsi_wireguard_who(const struct wg_peer *p);
-struct wg_status gsi_wireguard_status(const struct wg_peer *p);
 
 /* ---- in ---- */
 
